@@ -1,0 +1,108 @@
+"""Empties the mailbox: one tenant's requests in the order of Vault's own time, one at a time."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+
+import structlog
+
+from scheduler.metrics import Metrics
+from scheduler.specs import SpecCache
+from scheduler.timers import Timers
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.errors import StoreError, VersionConflict
+from vault_plugin.core.lifecycle.requests import Asked, handle
+from vault_plugin.core.ports import Letter, World
+from vault_plugin.core.tenants import ServerSpec, TenantSpec
+from vault_plugin.vault.mailbox import Mailbox, Received
+
+log = structlog.get_logger()
+
+#: Told of a request that had its effect: tenant, action.
+Effect = Callable[[str, str], None]
+
+
+class Mail:
+    """Thread-safe: `collect` finds letters, a job a tenant handles them."""
+
+    def __init__(
+        self, world: World, mailbox: Mailbox, specs: SpecCache, timers: Timers, metrics: Metrics, effect: Effect
+    ) -> None:
+        """`effect(name, action)` is called after each request that had an effect."""
+        self._world = world
+        self._mailbox = mailbox
+        self._specs = specs
+        self._timers = timers
+        self._metrics = metrics
+        self._effect = effect
+        self._waiting: dict[str, list[Letter]] = {}
+        self._lock = threading.Lock()
+
+    def collect(self) -> None:
+        """Look into the mailbox once.
+
+        Raises:
+            StoreError: Vault's trouble.
+        """
+        found: dict[str, list[Letter]] = defaultdict(list)
+        for letter in self._mailbox.waiting():
+            found[letter.name].append(letter)
+        for name, letters in found.items():
+            with self._lock:
+                if name in self._waiting:
+                    continue
+                self._waiting[name] = letters
+            self._timers.at(self._world.clock.now(), f"mail:{name}", self._handle_all, "microsoft", name)
+
+    def _handle_all(self, name: str) -> None:
+        letters = self._waiting.get(name, [])
+        try:
+            received = [one for letter in letters if (one := self._mailbox.read(letter)) is not None]
+            for one in sorted(received, key=lambda r: (r.created_at, r.letter.id)):
+                self._handle(one)
+        except VersionConflict:
+            pass  # somebody wrote first: the next round decides anew
+        except StoreError as error:
+            log.warning("request_put_off", tenant=name, reason=error.reason, error=str(error))
+        except Exception:
+            log.exception("request_broke", tenant=name)
+        finally:
+            with self._lock:
+                self._waiting.pop(name, None)
+
+    def _handle(self, received: Received) -> None:
+        letter, request = received.letter, received.request
+        if request is None or not self._is_ours(letter.name):
+            self._drop(letter, received.problem or "for an unknown tenant")
+            return
+        self._reread(letter.name)
+        handled = handle(self._world, Asked(letter.name, letter.id, received.created_at, request))
+        log.info(
+            "request",
+            tenant=letter.name,
+            id=letter.id,
+            action=handled.action,
+            outcome=handled.outcome,
+            text=handled.text,
+        )
+        self._mailbox.delete(letter)
+        self._metrics.requests.labels(handled.action, handled.outcome).inc()
+        self._effect(letter.name, handled.action)
+
+    def _drop(self, letter: Letter, problem: str) -> None:
+        """Delete what is no request; log its path and nothing of it."""
+        log.warning("request_dropped", path=f"requests/{letter.name}/{letter.id}", problem=problem)
+        self._mailbox.delete(letter)
+        self._metrics.requests_dropped.inc()
+
+    def _is_ours(self, name: str) -> bool:
+        if self._specs.tenant(name) is not None or self._specs.load(TenantSpec, name):
+            return True
+        return self._world.store.read(Credential, name).document is not None
+
+    def _reread(self, name: str) -> None:
+        """A request speaks of the documents as they are now."""
+        self._specs.load(TenantSpec, name)
+        tenant = self._specs.tenant(name)
+        if tenant is not None:
+            self._specs.load(ServerSpec, tenant.server)

@@ -1,0 +1,115 @@
+"""Polls every pending sign-in at its own next time: a date job each, no thread each."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from scheduler.metrics import Metrics
+from scheduler.timers import Timers
+from vault_plugin.core.errors import StoreError, VersionConflict
+from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.ports import World
+from vault_plugin.core.sign_in import SignIn, SignInState
+
+log = structlog.get_logger()
+
+STORE_RETRY = timedelta(seconds=2)
+
+
+class SignIns:
+    """Thread-safe: one job a tenant at a time."""
+
+    def __init__(
+        self,
+        world: World,
+        timers: Timers,
+        metrics: Metrics,
+        approved: Callable[[str, str], None],
+        tell: Callable[[str], None],
+    ) -> None:
+        """`approved(name, server)` is called when Microsoft's answer is stored, `tell(name)` when a status must change."""
+        self._world = world
+        self._timers = timers
+        self._metrics = metrics
+        self._approved = approved
+        self._tell = tell
+        #: Sign-ins whose newest poll's answer this process knows, by tenant.
+        self._known: dict[str, str] = {}
+        self._pending: set[str] = set()
+
+    def load(self, name: str) -> None:
+        """Take a sign-in up where it stands: after a start, and after a request.
+
+        Raises:
+            StoreError: Vault's trouble.
+        """
+        sign_in = self._world.store.read(SignIn, name).document
+        if sign_in is not None and sign_in.state is SignInState.PENDING:
+            signing_in.show(self._world, name, sign_in)
+        self._follow(name, sign_in, timedelta(0))
+
+    def begun(self, name: str) -> None:
+        """Follow a sign-in that this process has just begun or joined."""
+        self._timers.at(self._world.clock.now(), f"follow:{name}", self._load, "microsoft", name)
+
+    def _load(self, name: str) -> None:
+        try:
+            self.load(name)
+        except StoreError as error:
+            log.warning("sign_in_not_read", tenant=name, reason=error.reason)
+            self._timers.at(self._world.clock.now() + STORE_RETRY, f"follow:{name}", self._load, "microsoft", name)
+
+    def _poll(self, name: str) -> None:
+        known = self._known.get(name, "")
+        try:
+            polled = signing_in.poll(self._world, name, known=bool(known))
+        except VersionConflict:
+            self._at(name, self._world.clock.now())
+            return
+        except StoreError as error:
+            log.warning("poll_put_off", tenant=name, reason=error.reason)
+            self._at(name, self._world.clock.now() + STORE_RETRY)
+            return
+        sign_in = polled.sign_in
+        self._known[name] = sign_in.id if polled.known and sign_in else ""
+        if polled.error is not None:
+            log.warning("poll_unanswered", tenant=name, reason=polled.error.reason, error=str(polled.error))
+        self._follow(name, sign_in, polled.wait)
+
+    def _follow(self, name: str, sign_in: SignIn | None, wait: timedelta) -> None:
+        """Plan what comes next for this sign-in."""
+        now = self._world.clock.now()
+        if sign_in is None:
+            return
+        if sign_in.state is SignInState.PENDING:
+            self._pending.add(name)
+            self._at(name, max(sign_in.next_poll_at, now + wait))
+        else:
+            self._over(name, sign_in)
+        self._metrics.pending_sign_ins.set(len(self._pending))
+        self._tell(name)
+
+    def _over(self, name: str, sign_in: SignIn) -> None:
+        waited = name in self._pending
+        self._pending.discard(name)
+        self._known.pop(name, None)
+        if sign_in.state is SignInState.APPROVED:
+            log.info("sign_in_approved", tenant=name, sign_in=sign_in.id)
+            self._approved(name, sign_in.binding.server)
+        elif waited:
+            log.info("sign_in_ended", tenant=name, sign_in=sign_in.id, outcome=sign_in.outcome, text=sign_in.text)
+        if waited:
+            self._hide(name)
+
+    def _hide(self, name: str) -> None:
+        """Empty the prompt, however often it takes."""
+        try:
+            sign_in = self._world.store.read(SignIn, name).document
+            if sign_in is not None:
+                signing_in.show(self._world, name, sign_in)
+        except StoreError:
+            self._timers.at(self._world.clock.now() + STORE_RETRY, f"prompt:{name}", self._hide, "vault", name)
+
+    def _at(self, name: str, when: datetime) -> None:
+        self._timers.at(when, f"poll:{name}", self._poll, "microsoft", name)

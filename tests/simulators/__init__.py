@@ -1,0 +1,1 @@
+"""Microsoft and VB365, simulated over real HTTP(S). They know the protocols and none of the product's code."""

@@ -1,0 +1,202 @@
+"""Serve an app over real HTTP or HTTPS on a free loopback port, with faults on command.
+
+An app is a function from `Request` to `Response`. Faults are answered before it (the app sees nothing) or after it (the app
+has acted, and its answer is lost).
+"""
+
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client sent."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+    client: str = "127.0.0.1"
+
+    def form(self) -> dict[str, str]:
+        """Return the form, or the members of a JSON object."""
+        if "json" in self.headers.get("content-type", ""):
+            return {key: str(value) for key, value in json.loads(self.body).items()}
+        return {key: values[-1] for key, values in parse_qs(self.body.decode(), keep_blank_values=True).items()}
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is sent back."""
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def json_response(status: int, content: object, **headers: str) -> Response:
+    """Return a JSON answer."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(status, json.dumps(content).encode(), {"Content-Type": "application/json", **named})
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next `times` requests whose path contains `route`. `times` None: until cleared."""
+
+    route: str
+    times: int | None = 1
+    hang: float = 0.0
+    response: Response | None = None
+    drop: str = ""  # "before" or "after" the app has acted
+
+
+App = Callable[[Request], Response]
+
+
+class Faults:
+    """The faults that wait, in the order of their making. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def add(self, fault: Fault) -> None:
+        """Let something go wrong."""
+        with self._lock:
+            self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Let everything go well again."""
+        with self._lock:
+            self._faults.clear()
+
+    def take(self, path: str) -> Fault | None:
+        """Return the fault for this request, and count it."""
+        with self._lock:
+            for fault in self._faults:
+                if fault.route.lower() in path.lower():
+                    if fault.times is not None:
+                        fault.times -= 1
+                        if fault.times <= 0:
+                            self._faults.remove(fault)
+                    return fault
+        return None
+
+
+class Dropped(Exception):
+    """The connection is closed without an answer."""
+
+
+def with_faults(app: App, faults: Faults, stop: threading.Event) -> App:
+    """Return the app with its faults."""
+
+    def faulty(request: Request) -> Response:
+        fault = None if request.path.startswith("/_sim/") else faults.take(request.path)
+        if fault is None:
+            return app(request)
+        if fault.hang:
+            stop.wait(fault.hang)
+        if fault.drop == "before":
+            raise Dropped
+        if fault.response is not None:
+            return fault.response
+        response = app(request)
+        if fault.drop == "after":
+            raise Dropped
+        return response
+
+    return faulty
+
+
+class Server:
+    """A server on a loopback port, on daemon threads."""
+
+    def __init__(self, app: App, tls: ssl.SSLContext | None = None, port: int = 0, faults: Faults | None = None) -> None:
+        self.faults = faults or Faults()
+        self.log: list[tuple[str, str, int]] = []
+        self._stop = threading.Event()
+        served = with_faults(app, self.faults, self._stop)
+        log = self.log
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 60
+
+            def setup(self) -> None:
+                # The handshake belongs to the connection's own thread: a silent client must not block the listener.
+                self.request.settimeout(30)
+                if tls is not None:
+                    self.request = tls.wrap_socket(self.request, server_side=True)
+                super().setup()
+
+            def _serve(self) -> None:
+                parts = urlsplit(self.path)
+                length = int(self.headers.get("Content-Length") or 0)
+                request = Request(
+                    self.command,
+                    parts.path,
+                    {key: values[-1] for key, values in parse_qs(parts.query).items()},
+                    {name.lower(): value for name, value in self.headers.items()},
+                    self.rfile.read(length),
+                    self.client_address[0],
+                )
+                try:
+                    response = served(request)
+                except Dropped:
+                    log.append((request.method, request.path, 0))
+                    self.close_connection = True
+                    self.connection.close()
+                    return
+                log.append((request.method, request.path, response.status))
+                self.send_response(response.status)
+                for name, value in response.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(response.body)))
+                self.end_headers()
+                self.wfile.write(response.body)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_LIST = _serve  # noqa: N815 - http.server's names
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's own
+                pass
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                pass  # clients that go away are part of the game
+
+        self._server = Quiet(("127.0.0.1", port), Handler)
+        self.port = int(self._server.server_address[1])
+        self.url = f"{'https' if tls else 'http'}://localhost:{self.port}"
+        self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.05), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop at once, even while a handler hangs."""
+        self._stop.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def wait_for_port(port: int, seconds: float = 10.0) -> None:
+    """Return when something listens there; raise if nothing does in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    msg = f"nothing listens on port {port}"
+    raise TimeoutError(msg)

@@ -1,0 +1,128 @@
+"""``vb365 register`` and ``vb365 unwrap``: make the mount, the policies and the service's role exist."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vault_plugin.cli import output
+from vault_plugin.cli.exits import Exit
+from vault_plugin.cli.session import Format, Session, form
+from vault_plugin.core.errors import ConfigurationError
+from vault_plugin.core.names import check_name
+from vault_plugin.core.secret import Secret
+from vault_plugin.vault import policies, registration
+from vault_plugin.vault.registration import AuthMethod, Plan
+
+METHODS: dict[str, AuthMethod] = {"approle": "approle", "kubernetes": "kubernetes", "jwt": "jwt"}
+
+
+def register(
+    auth: Annotated[str, typer.Option(help="a role for the service: approle, kubernetes or jwt")] = "",
+    auth_mount: Annotated[str, typer.Option(help="where that auth method is mounted [default: its name]")] = "",
+    enable_auth: Annotated[bool, typer.Option("--enable-auth", help="enable the auth method (needs sudo)")] = False,
+    group: Annotated[
+        list[str] | None, typer.Option(help="a policy for operators of tenants PREFIX-*", metavar="PREFIX")
+    ] = None,
+    consumer: Annotated[list[str] | None, typer.Option(help="a policy to read one tenant's token", metavar="NAME")] = None,
+    service_account: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vb365",
+    service_account_namespace: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vb365",
+    audience: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vault",
+    no_wrap: Annotated[bool, typer.Option("--no-wrap", help="print the bare secret id")] = False,
+    print_: Annotated[bool, typer.Option("--print", help="show what would be made")] = False,
+    print_registrar_policy: Annotated[
+        bool, typer.Option("--print-registrar-policy", help="show what the registering token needs")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="report differences, change nothing")] = False,
+    format_: Format = "",
+) -> None:
+    """Make the mount, the policies and the service's role exist. May be repeated."""
+    if auth and auth not in METHODS:
+        raise ConfigurationError(f"--auth {auth} isn't known", remedy="Use approle, kubernetes or jwt.")
+    for name in group or ():
+        check_name(name, "group")
+    for name in consumer or ():
+        check_name(name, "tenant")
+    session = Session()
+    plan = Plan(
+        mount=session.mount,
+        auth=METHODS.get(auth),
+        auth_mount=auth_mount,
+        enable_auth=enable_auth,
+        groups=tuple(group or ()),
+        consumers=tuple(consumer or ()),
+        service_account=service_account,
+        service_account_namespace=service_account_namespace,
+        audience=audience,
+    )
+    if print_registrar_policy:
+        rules = policies.registrar(plan.mount, plan.at or "approle", enable_auth=enable_auth)
+        print(policies.render(rules, plan.mount), end="")
+    elif print_:
+        _print(plan)
+    elif check:
+        _check(session, plan)
+    else:
+        _apply(session, plan, wrap=not no_wrap)
+
+
+def _print(plan: Plan) -> None:
+    if form() == "json":
+        print(json.dumps([{"title": i.title, "path": i.path, "body": i.body} for i in registration.items(plan)], indent=2))
+        return
+    for item in registration.items(plan):
+        text = item.body.get("policy")
+        print(f"# {item.title}\n# POST /v1/{item.path}")
+        print(text or json.dumps(item.body, indent=2))
+
+
+def _check(session: Session, plan: Plan) -> None:
+    session.store  # noqa: B018 - a missing token is said before anything else
+    results = registration.check(session.connection, plan)
+    _show(results)
+    if any(result.outcome != "unchanged" for result in results):
+        raise typer.Exit(Exit.DRIFT)
+
+
+def _apply(session: Session, plan: Plan, *, wrap: bool) -> None:
+    session.store  # noqa: B018 - as above
+    results = registration.apply(session.connection, plan)
+    credentials: dict[str, Any] = {}
+    if plan.auth == "approle":
+        made = registration.app_role_credentials(session.connection, plan, wrap=wrap)
+        credentials["role_id"] = made.role_id
+        if made.wrapping_token:
+            credentials["wrapping_token"] = made.wrapping_token.reveal()
+        if made.secret_id:
+            credentials["secret_id"] = made.secret_id.reveal()
+    if form() == "json":
+        print(json.dumps({"results": [vars(result) for result in results], **credentials}, indent=2))
+        return
+    _show(results)
+    if credentials:
+        print()
+        output.fields(credentials)
+    if "wrapping_token" in credentials:
+        print(
+            f"\nGood for {registration.WRAP_TTL}, once. Beside the service: vb365 unwrap --to secret-id  (asks for the token)"
+        )
+
+
+def _show(results: list[registration.Result]) -> None:
+    items = [{"object": r.title, "outcome": r.outcome, "details": list(r.details)} for r in results]
+    output.rows(items, ("object", "outcome", "details"), empty="")
+
+
+def unwrap(
+    to: Annotated[Path, typer.Option(help="the file for VB365_VAULT_SECRET_ID_FILE; written with mode 0600")],
+    format_: Format = "",
+) -> None:
+    """Unwrap the secret id that `vb365 register` wrapped. Reads the wrapping token from stdin or asks for it."""
+    session = Session()
+    text = typer.prompt("Wrapping token", hide_input=True, err=True).strip()
+    if not to.parent.is_dir():
+        raise ConfigurationError(f"{to.parent} isn't a directory", remedy="Make it first. The token is still good.")
+    role = Plan(mount=session.mount).role
+    path = registration.unwrap(session.connection, Secret(text), to, role=role)
+    output.done(f"{to} written. Made at {path}.", file=str(to), creation_path=path)

@@ -1,0 +1,195 @@
+"""What every command needs: Vault's settings from flags and environment, the output's form, and the store."""
+
+import getpass
+import os
+import socket
+import threading
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vault_plugin.core.errors import ConfigurationError, NotFound, StoreDenied, VersionConflict
+from vault_plugin.core.names import check_name
+from vault_plugin.core.ports import D, Letter, Stored
+from vault_plugin.core.published import Request, Status
+from vault_plugin.core.secret import Secret
+from vault_plugin.core.tenants import ServerSpec, TenantSpec
+from vault_plugin.vault import environment
+from vault_plugin.vault.connection import Connection, NoAnswer
+from vault_plugin.vault.login import Login, LoginSettings
+from vault_plugin.vault.mailbox import Mailbox
+from vault_plugin.vault.store import KvStore
+
+Form = Literal["table", "json"]
+WRITE_PATIENCE = timedelta(seconds=10)
+
+
+@dataclass
+class Options:
+    """The flags that every command takes; empty means: from the environment."""
+
+    address: str = ""
+    namespace: str = ""
+    ca_cert: str = ""
+    tls_skip_verify: bool = False
+    mount: str = ""
+    form: str = ""
+
+
+_options: ContextVar[Options] = ContextVar("options")
+
+
+def begin(options: Options) -> None:
+    """Take the flags that stand before the command."""
+    _options.set(options)
+
+
+def given() -> Options:
+    """Return the flags."""
+    return _options.get(Options())
+
+
+def form() -> Form:
+    """Return the form of the output.
+
+    Raises:
+        ConfigurationError: VB365_FORMAT is something else.
+    """
+    chosen = given().form or os.environ.get("VB365_FORMAT", "") or "table"
+    if chosen not in ("table", "json"):
+        raise ConfigurationError(f"format {chosen!r} isn't known", remedy="Use --format table or --format json.")
+    return "json" if chosen == "json" else "table"
+
+
+def _choose(value: str) -> str:
+    if value:
+        given().form = value
+    return value
+
+
+Format = Annotated[
+    str,
+    typer.Option("--format", help="table or json [env: VB365_FORMAT]", callback=_choose, expose_value=True, show_default=False),
+]
+TenantName = Annotated[str, typer.Argument(metavar="NAME", help="the tenant's name")]
+ServerName = Annotated[str, typer.Argument(metavar="NAME", help="the server's name")]
+
+
+class Session:
+    """One command's connection to Vault."""
+
+    @cached_property
+    def settings(self) -> environment.VaultSettings:
+        """Return Vault's settings: flags before ``BAO_*`` before ``VAULT_*`` before ``~/.vault-token``."""
+        options = given()
+        settings = environment.read(os.environ)
+        if options.address:
+            settings = replace(settings, address=environment.read({"VAULT_ADDR": options.address}).address)
+        settings = replace(
+            settings,
+            namespace=options.namespace.strip("/") or settings.namespace,
+            ca_cert=options.ca_cert or settings.ca_cert,
+            skip_verify=options.tls_skip_verify or settings.skip_verify,
+        )
+        for path in (settings.ca_cert, settings.ca_path):
+            if path and not Path(path).exists():
+                raise ConfigurationError(f"{path} doesn't exist", remedy="Correct --ca-cert or VAULT_CACERT.")
+        return settings if settings.token else replace(settings, token=_token_file())
+
+    @cached_property
+    def connection(self) -> Connection:
+        """Return the connection."""
+        return Connection(self.settings)
+
+    @property
+    def mount(self) -> str:
+        """Return the mount."""
+        return (given().mount or os.environ.get("VB365_MOUNT", "") or "vb365").strip("/")
+
+    @cached_property
+    def store(self) -> KvStore:
+        """Return the store, with a token.
+
+        Raises:
+            ConfigurationError: there is no token.
+        """
+        if self.settings.token is None:
+            raise ConfigurationError("no Vault token", remedy="Log in first: vault login (or set VAULT_TOKEN).")
+        return KvStore(self.connection, Login(self.connection, LoginSettings()), self.mount)
+
+    # --- reading and writing -----------------------------------------------------------------------------------------
+
+    def tenant(self, name: str) -> Stored[TenantSpec]:
+        """Return the tenant, which must exist."""
+        return self._existing(TenantSpec, name, "tenant")
+
+    def server(self, name: str) -> Stored[ServerSpec]:
+        """Return the server, which must exist."""
+        return self._existing(ServerSpec, name, "server")
+
+    def _existing(self, model: type[D], name: str, what: str) -> Stored[D]:
+        stored = self.store.read(model, check_name(name, what))
+        if stored.document is None:
+            raise NotFound(f"there is no {what} {name}", remedy=f"List them: vb365 {what} list.")
+        return stored
+
+    def save(self, name: str, document: TenantSpec | ServerSpec, version: int) -> None:
+        """Write a spec if nobody else did since it was read."""
+        try:
+            self.store.write(name, document, cas=version, give_up_after=WRITE_PATIENCE)
+        except VersionConflict:
+            remedy = "Nothing was changed. Look at it and run the command again."
+            raise ConfigurationError(f"{document.kind}/{name} was changed by somebody else meanwhile", remedy=remedy) from None
+
+    def delete(self, kind: str, name: str) -> bool:
+        """Delete a spec with all its versions; tell whether we may."""
+        path = f"{self.mount}/metadata/{kind}/{name}"
+        try:
+            self.store.ask("DELETE", path, f"deleting {kind}/{name}")
+        except StoreDenied:
+            return False
+        return True
+
+    def post(self, name: str, request_id: str, request: Request) -> None:
+        """Put a request into the mailbox."""
+        Mailbox(self.store).post(Letter(name, request_id), request)
+
+    def status(self, name: str) -> Status | None:
+        """Return the tenant's status, or None if the service hasn't written one."""
+        return self.store.read(Status, name).document
+
+    def who(self) -> str:
+        """Return who asks, as far as the token and this machine say. A claim: the audit log holds the proof."""
+        try:
+            data = self.connection.request("GET", "auth/token/lookup-self").data
+        except NoAnswer:
+            data = {}
+        local = f"{_user()}@{socket.gethostname()}"
+        name = str(data.get("display_name") or "")
+        return f"{name} ({local})"[:200] if name else local[:200]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _token_file() -> Secret | None:
+    """Return the token that ``vault login`` left, if there is one."""
+    try:
+        text = (Path.home() / ".vault-token").read_text().strip()
+    except (OSError, RuntimeError):
+        return None
+    return Secret(text) if text else None
+
+
+def pause(seconds: float) -> None:
+    """Wait between two looks; Ctrl-C ends it."""
+    threading.Event().wait(seconds)

@@ -1,0 +1,130 @@
+"""``vb365 status``, ``rotate`` and ``token``: how the credentials are, and what a consumer reads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from vault_plugin.cli import output
+from vault_plugin.cli.session import Format, Session, TenantName, form
+from vault_plugin.cli.waiting import await_rotation, progress
+from vault_plugin.core.errors import ConfigurationError, NotFound
+from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.published import Request, Status, Token
+from vault_plugin.core.secret import MASK, REVEAL
+
+READERS = 8
+COLUMNS = ("tenant", "state", "reason", "server", "expires", "next_rotation", "budget", "sign_in", "error")
+
+
+def status(
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="one tenant, in detail")] = "",
+    format_: Format = "",
+) -> None:
+    """Show the state of all credentials, or of one in detail."""
+    session = Session()
+    if name:
+        session.tenant(check_name(name))
+        found = session.status(name)
+        if found is None:
+            remedy = "See that the service runs: its /readyz and its log."
+            raise NotFound(f"the service has written no status for {name} yet", remedy=remedy)
+        output.fields(_detail(found))
+        return
+    names = [each for each in session.store.names(Status) if is_name(each)]
+    with ThreadPoolExecutor(READERS) as pool:
+        all_of_them = [each for each in pool.map(session.status, names) if each is not None]
+    if form() == "json":
+        output.rows([_json(each) for each in all_of_them], (), empty="")
+        return
+    rows = [_row(each) for each in sorted(all_of_them, key=lambda each: each.tenant)]
+    output.rows(rows, COLUMNS, empty="no status yet: vb365 tenant set NAME --server SERVER, and see that the service runs")
+
+
+def _json(found: Status) -> dict[str, Any]:
+    return found.model_dump(mode="json", exclude={"write_id", "schema_version"})
+
+
+def _row(found: Status) -> dict[str, Any]:
+    budget = found.outage_budget_left_seconds
+    pending = found.sign_in if found.sign_in and found.sign_in.state != "ended" else None
+    return {
+        "tenant": found.tenant,
+        "state": found.state,
+        "reason": found.reason,
+        "server": found.server,
+        "expires": output.ago(found.expires_at),
+        "next_rotation": output.ago(found.next_rotation_at),
+        "budget": "" if budget is None else f"{budget // 60}m" if budget >= 0 else "none",
+        "sign_in": f"{pending.state}, {output.ago(pending.expires_at)}" if pending else "",
+        "error": found.last_error.reason if found.last_error else "",
+    }
+
+
+def _detail(found: Status) -> dict[str, Any]:
+    if form() == "json":
+        return _json(found)
+    shown = _json(found)
+    for field in ("since", "issued_at", "expires_at", "last_rotation_at", "next_rotation_at", "signed_in_at", "updated_at"):
+        when = getattr(found, field)
+        if when is not None:
+            shown[field] = f"{when:%Y-%m-%d %H:%M:%SZ} ({output.ago(when)})"
+    if found.person_needed_by is not None:
+        shown["person_needed_by"] = f"{found.person_needed_by:%Y-%m-%d} at the latest, if Microsoft's grant isn't used"
+    shown["requests"] = [f"{r.at:%H:%M:%SZ} {r.action}: {r.outcome} {r.text}".strip() for r in found.requests]
+    shown["remedy"] = found.remedy.replace("NAME", found.tenant)
+    return shown
+
+
+def rotate(
+    name: TenantName,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="return when the request is posted")] = False,
+    format_: Format = "",
+) -> None:
+    """Get a new token now."""
+    session = Session()
+    session.tenant(check_name(name))
+    request_id = str(uuid4())
+    session.post(name, request_id, Request(action="rotate", claimed_by=session.who()))
+    if no_wait:
+        output.done(f"asked; vb365 status {name} tells the outcome", name=name, request=request_id)
+        return
+    with progress(f"rotating {name} ..."):
+        outcome = await_rotation(session, name, request_id)
+    found = session.status(name)
+    expires_at = found.expires_at if found else None
+    message = f"rotated: {outcome.text}, expires {output.ago(expires_at)}"
+    output.done(message, name=name, outcome=outcome.outcome, text=outcome.text, expires_at=expires_at)
+
+
+def token(
+    name: TenantName,
+    field: Annotated[str, typer.Option(help="print this field only, raw: access_token, expires_at, ...")] = "",
+    format_: Format = "",
+) -> None:
+    """Show what a consumer of this tenant reads.
+
+    The table masks the token; --field access_token and --format json print it.
+    """
+    session = Session()
+    found = session.store.read(Token, check_name(name)).document
+    if found is None:
+        raise NotFound(f"no token is published for {name}", remedy=f"See why: vb365 status {name}.")
+    if found.access_token is None:
+        raise NotFound(f"{name} was revoked", remedy=f"Sign in: vb365 sign-in {name}.")
+    content = found.model_dump(mode="json", context=REVEAL, exclude={"write_id", "schema_version"}, exclude_none=True)
+    if field:
+        if field not in content:
+            raise ConfigurationError(f"there is no field {field}", remedy=f"There are: {', '.join(sorted(content))}.")
+        print(content[field])
+        return
+    if form() == "table":
+        content["access_token"] = f"{MASK}  (--field access_token prints it)"
+        for when in ("issued_at", "expires_at", "next_rotation_at"):
+            moment = getattr(found, when)
+            content[when] = f"{content.get(when, '')} ({output.ago(moment)})"
+    output.fields(content)
+    if found.expires_at is not None and found.expires_at < datetime.now(UTC):
+        output.warn(f"this token has expired. See why: vb365 status {name}.")

@@ -1,0 +1,181 @@
+"""``vb365 tenant``: the tenants, written by operators."""
+
+import sys
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from vault_plugin.cli import output
+from vault_plugin.cli.server import validated
+from vault_plugin.cli.session import Format, Session, TenantName
+from vault_plugin.cli.waiting import await_state
+from vault_plugin.core.documents import parse_duration
+from vault_plugin.core.errors import ConfigurationError
+from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.published import Request
+from vault_plugin.core.tenants import TenantSpec
+from vault_plugin.core.tenants import organization as organization_of
+from vault_plugin.core.timing import Policy, budget_left
+
+app = typer.Typer(help="Tenants.", no_args_is_help=True)
+
+
+def shown(name: str, tenant: TenantSpec) -> dict[str, Any]:
+    """Return a tenant as it is shown."""
+    content = tenant.model_dump(mode="json", exclude_none=True, exclude={"write_id", "schema_version"})
+    reread = output.length(tenant.consumer_reread)
+    return {"name": name, **content, "organization": organization_of(name, tenant), "consumer_reread": reread}
+
+
+@app.command("set")
+def set_(
+    name: TenantName,
+    server: Annotated[str | None, typer.Option(help="the server's name")] = None,
+    organization: Annotated[
+        str | None, typer.Option("--organization", help="in its exact case, like contoso.onmicrosoft.com [default: NAME]")
+    ] = None,
+    cloud: Annotated[str | None, typer.Option(help="global, usgov, dod or china [default: global]")] = None,
+    authority: Annotated[str | None, typer.Option(help="another sign-in origin; the service must allow it")] = None,
+    client_id: Annotated[str | None, typer.Option(help="the app registration's id")] = None,
+    scope: Annotated[str | None, typer.Option(help="what is asked of Microsoft")] = None,
+    expected_account: Annotated[str | None, typer.Option(help="who must sign in", metavar="UPN")] = None,
+    consumer_reread: Annotated[str | None, typer.Option(help="how often the slowest consumer reads [default: 5m]")] = None,
+    format_: Format = "",
+) -> None:
+    """Create or change a tenant. Only what is given is changed; the service takes it up at once."""
+    check_name(name)
+    if cloud and authority:
+        raise ConfigurationError("--cloud and --authority exclude each other", remedy="Give one of them.")
+    session = Session()
+    stored = session.store.read(TenantSpec, name)
+    if stored.document is None and server is None:
+        raise ConfigurationError(f"tenant {name} is new: --server is needed", remedy="vb365 server list shows the servers.")
+    if consumer_reread is not None:
+        _duration("--consumer-reread", consumer_reread)
+    changes: dict[str, Any] = {
+        "server": server,
+        "organization": organization,
+        "cloud": cloud,
+        "authority": authority,
+        "client_id": client_id,
+        "scope": scope,
+        "expected_account": expected_account,
+        "consumer_reread": consumer_reread,
+    }
+    old = stored.document.model_dump(mode="json", exclude_none=True) if stored.document else {}
+    if cloud:
+        old.pop("authority", None)
+    tenant = validated(TenantSpec, {**old, **{field: value for field, value in changes.items() if value is not None}})
+    if stored.document is None and not organization and "." not in name:
+        remedy = "Give --organization contoso.onmicrosoft.com, in the exact case that VB365 shows."
+        raise ConfigurationError(f"{name!r} is no organization's name", remedy=remedy)
+    _check_server(session, tenant)
+    _save(session, name, tenant, stored.version, stored.document)
+
+
+def _check_server(session: Session, tenant: TenantSpec) -> None:
+    """See that the server exists and can serve consumers that read so rarely."""
+    server = session.server(tenant.server).document
+    if server is None or server.token_life is None:
+        return
+    policy = Policy()
+    life, reread = server.token_life, tenant.consumer_reread
+    if reread + policy.margin > life * 2 / 3:
+        remedy = "Have consumers read more often (--consumer-reread), or lengthen AuthTokenLifeTime on the VB365 server."
+        raise ConfigurationError(
+            f"consumers that read every {output.length(reread)} can't be served with {output.length(life)} tokens",
+            remedy=remedy,
+        )
+    if budget_left(life, reread, policy).total_seconds() <= 0:
+        output.warn(
+            f"no outage budget is left: tokens live {output.length(life)}, consumers read every {output.length(reread)}."
+        )
+
+
+def _save(session: Session, name: str, tenant: TenantSpec, version: int, old: TenantSpec | None) -> None:
+    if old is not None and tenant.replace(write_id="") == old.replace(write_id=""):
+        output.done(f"tenant {name} unchanged", name=name, outcome="unchanged")
+        return
+    session.save(name, tenant, version)
+    _apply(session, name)
+    outcome = "updated" if old else "created"
+    hint = "" if old else f". Next: vb365 sign-in {name}"
+    output.done(f"tenant {name} {outcome}{hint}", name=name, outcome=outcome)
+
+
+def _apply(session: Session, name: str) -> None:
+    session.post(name, str(uuid4()), Request(action="apply", claimed_by=session.who()))
+
+
+@app.command("list")
+def list_(format_: Format = "") -> None:
+    """List the tenants."""
+    session = Session()
+    items = []
+    for name in filter(is_name, session.store.names(TenantSpec)):
+        tenant = session.store.read(TenantSpec, name).document
+        if tenant is not None:
+            items.append(shown(name, tenant))
+    columns = ("name", "organization", "server", "cloud", "authority", "paused", "consumer_reread")
+    output.rows(items, columns, empty="no tenants: vb365 tenant set NAME --server SERVER")
+
+
+@app.command()
+def show(name: TenantName, format_: Format = "") -> None:
+    """Show a tenant."""
+    tenant = Session().tenant(name).document
+    output.fields(shown(name, tenant) if tenant else {})
+
+
+@app.command()
+def pause(name: TenantName, format_: Format = "") -> None:
+    """Stop rotating. The published token lives on until it expires."""
+    _set_paused(name, paused=True)
+
+
+@app.command()
+def resume(name: TenantName, format_: Format = "") -> None:
+    """Rotate again."""
+    _set_paused(name, paused=False)
+
+
+def _set_paused(name: str, *, paused: bool) -> None:
+    session = Session()
+    stored = session.tenant(name)
+    if stored.document is not None:
+        _save(session, name, stored.document.replace(paused=paused), stored.version, stored.document)
+
+
+@app.command()
+def remove(
+    name: TenantName,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="don't ask")] = False,
+    format_: Format = "",
+) -> None:
+    """Take a tenant out of service: log out, destroy its secrets, remove it."""
+    session = Session()
+    session.tenant(name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise ConfigurationError("removing destroys the tenant's secrets", remedy="Add --yes.")
+        typer.confirm(f"Remove {name} and destroy its secrets? A new sign-in will be needed to undo this.", abort=True)
+    session.post(name, str(uuid4()), Request(action="remove", claimed_by=session.who()))
+    outcome = _await_removed(session, name)
+    if session.delete(TenantSpec.kind, name):
+        output.done(f"tenant {name} removed. {outcome}", name=name, outcome="removed", text=outcome)
+    else:
+        text = "its document stays until an admin deletes it: vb365 tenant remove, with an admin's token"
+        output.done(f"tenant {name}: secrets destroyed; {text}. {outcome}", name=name, outcome="revoked", text=text)
+
+
+def _await_removed(session: Session, name: str) -> str:
+    """Wait until the service has destroyed the secrets, and return what it says is left to do."""
+    return await_state(session, name, "revoked")
+
+
+def _duration(flag: str, value: str) -> None:
+    try:
+        parse_duration(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{flag}: {error}") from None

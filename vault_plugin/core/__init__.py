@@ -1,0 +1,1 @@
+"""The rules of credentials: no I/O, no clock, no threads. Imports nothing of ours but itself."""

@@ -1,0 +1,235 @@
+"""A credential: the assertion, the Veeam pair, and the journal of the attempt that is under way.
+
+Every method returns a new credential and goes through the state table. The journal entry (`Attempt`) is at once the lock
+between replicas, the proof that Vault takes writes before a refresh token is spent, and what a successor reads after a
+crash (DESIGN 5.3).
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from vault_plugin.core.documents import Document, Duration, Part, Timestamp
+from vault_plugin.core.secret import Secret
+from vault_plugin.core.states import Event, Reason, State, move
+from vault_plugin.core.tenants import Binding
+
+HANDLED_KEPT: Final = 16
+FAILURES_KEPT: Final = 3
+CALLS_KEPT: Final = 8
+
+
+class Rung(StrEnum):
+    """How a new pair is got, cheapest first (DESIGN 5.2)."""
+
+    REFRESH = "refresh"
+    """Veeam, ``grant_type=refresh_token``."""
+    EXCHANGE = "exchange"
+    """Veeam, ``jwt-bearer`` with the stored assertion."""
+    REASSERT = "reassert"
+    """Microsoft, ``grant_type=refresh_token``; an exchange follows."""
+
+
+class Purpose(StrEnum):
+    """Why an attempt was begun."""
+
+    ROTATION = "rotation"
+    SIGN_IN = "sign_in"
+    KEEP_ALIVE = "keep_alive"
+
+
+class Assertion(Part):
+    """Microsoft's token JSON, whole, with what we must know of it without opening it."""
+
+    #: The JSON object as text: every key that Microsoft sent, merged over refreshes.
+    json_text: Secret
+    #: When the request was sent that brought the newest part.
+    obtained_at: Timestamp
+    #: When the Microsoft access token inside expires.
+    expires_at: Timestamp
+    #: Whether it holds a Microsoft refresh token.
+    refreshable: bool
+    signed_in_at: Timestamp
+    account: str = ""
+
+
+class TokenPair(Part):
+    """Veeam's access and refresh token. `expires_at` counts from before the request was sent."""
+
+    access_token: Secret
+    refresh_token: Secret
+    token_type: str = "Bearer"  # noqa: S105 - a type, no token
+    issued_at: Timestamp
+    expires_at: Timestamp
+    #: Veeam's verdict on the refresh token stands in the store: it is not presented again. Nothing is deleted.
+    spent: bool = False
+
+    @property
+    def life(self) -> timedelta:
+        """Return how long the access token lives from its issue."""
+        return self.expires_at - self.issued_at
+
+
+class Failure(Part):
+    """An attempt's answer that was not a pair. No body, no token."""
+
+    at: Timestamp
+    rung: Rung
+    reason: str
+    text: str
+    remedy: str = ""
+    code: int | None = None
+    trace_id: str = ""
+    #: The other side answered this very request (a verdict or an error), as against silence or throttling.
+    answered: bool = True
+    #: Whose verdict on what was sent it was: the class of the error, or empty where nothing was judged.
+    verdict: str = ""
+
+
+class Attempt(Part):
+    """The journal entry of what is under way. `ladder` holds the rungs left to try, the current one first."""
+
+    id: str
+    instance: str
+    purpose: Purpose = Purpose.ROTATION
+    ladder: tuple[Rung, ...]
+    generation: int
+    session: str = ""
+    #: State in which the attempt began, and since when it was so.
+    before: State
+    before_since: Timestamp
+    started_at: Timestamp
+    deadline: Timestamp
+    #: The assertion was renewed in this attempt: Veeam's rejection of it is no reason to ask a person.
+    renewed: bool = False
+    #: The outcome of the rung before was stored; nothing was sent for the current one yet.
+    climbed: bool = False
+    rejections: tuple[Failure, ...] = ()
+    sign_in_id: str = ""
+
+    @property
+    def rung(self) -> Rung:
+        """Return the rung that is being tried."""
+        return self.ladder[0]
+
+    @property
+    def lease(self) -> timedelta:
+        """Return for how long an entry must be seen unchanged before another instance may take it over."""
+        return self.deadline - self.started_at
+
+
+class Handled(Part):
+    """A request that had its effect. Written together with the effect; its outcome may be completed later."""
+
+    id: str
+    action: str
+    at: Timestamp
+    outcome: str
+    text: str = ""
+
+
+def keep_handled(handled: tuple[Handled, ...], entry: Handled) -> tuple[Handled, ...]:
+    """Return the list with this entry added, or in place of the one with the same id; the last 16."""
+    return (*(old for old in handled if old.id != entry.id), entry)[-HANDLED_KEPT:]
+
+
+class Credential(Document):
+    """``credentials/NAME``: read and written by the service only."""
+
+    kind: ClassVar[str] = "credentials"
+
+    state: State = State.NEEDS_SIGN_IN
+    reason: Reason = Reason.NEVER_SIGNED_IN
+    since: Timestamp
+    binding: Binding | None = None
+    assertion: Assertion | None = None
+    pair: TokenPair | None = None
+    #: Counts the pairs that were stored; what a consumer sees only grows.
+    generation: int = 0
+    #: The attempt whose exchange began the stored pair's session at Veeam; a refresh inherits it.
+    session: str = ""
+    attempt: Attempt | None = None
+    #: When calls to Veeam's token endpoint were begun, newest last: a lane's memory is rebuilt from these.
+    calls: tuple[Timestamp, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    last_error: Failure | None = None
+    last_rotation_at: Timestamp | None = None
+    token_life: Duration | None = None
+    #: ID of the request that asked for a rotation now.
+    requested: str = ""
+    sign_in_id: str = ""
+    handled: tuple[Handled, ...] = ()
+
+    def _moved(self, event: Event, reason: Reason, now: datetime) -> "Credential":
+        attempt = self.attempt
+        state = move(self.state, event, attempt.before if attempt else None)
+        since = attempt.before_since if attempt and attempt.before is state else now
+        return self.replace(state=state, reason=reason, since=since)
+
+    def started(self, attempt: Attempt, now: datetime, *, veeam_call: bool) -> "Credential":
+        """Record an attempt, or the take-over or next rung of one."""
+        calls = (*self.calls, now)[-CALLS_KEPT:] if veeam_call else self.calls
+        moved = self._moved(Event.STARTED, Reason.ROTATION_STARTED, now)
+        return moved.replace(attempt=attempt, calls=calls)
+
+    def accepted(self, pair: TokenPair, *, session: str, reason: Reason, now: datetime) -> "Credential":
+        """Store the pair that Veeam gave. The attempt ends, whoever's entry stands there."""
+        generation = self.generation + 1
+        # Written over another's entry or over a failure, this is still a pair that Veeam gave: the table's only
+        # way to `active` is through an attempt, and there was one: ours.
+        state = move(State.ROTATING, Event.ACCEPTED)
+        return self._answered("Rotated", f"generation {generation}", now).replace(
+            state=state,
+            reason=reason,
+            since=now,
+            pair=pair,
+            generation=generation,
+            session=session,
+            attempt=None,
+            failures=(),
+            last_error=None,
+            last_rotation_at=now,
+            token_life=pair.life,
+        )
+
+    def deferred(self, failure: Failure, reason: Reason, now: datetime) -> "Credential":
+        """End the attempt without a verdict. The state is as it was before."""
+        moved = self._moved(Event.DEFERRED, reason, now)
+        failures = (*self.failures, failure)[-FAILURES_KEPT:] if failure.answered else self.failures
+        return moved._answered("Failed", failure.text, now).replace(attempt=None, failures=failures, last_error=failure)
+
+    def concluded(self, event: Event, reason: Reason, failure: Failure | None, now: datetime) -> "Credential":
+        """End the attempt with a verdict (`GRANT_REJECTED`, `REFUSED`) or, for a keep-alive, without a new pair."""
+        text = failure.text if failure else ""
+        moved = self._moved(event, reason, now)
+        return moved._answered("Failed" if failure else "Done", text, now).replace(
+            attempt=None, failures=(), last_error=failure
+        )
+
+    def revoked(self, now: datetime) -> "Credential":
+        """Take it out of service: no secret stays."""
+        moved = self._moved(Event.REVOKED, Reason.REVOKED, now)
+        return moved._answered("Revoked", "", now).replace(
+            assertion=None,
+            pair=None,
+            attempt=None,
+            failures=(),
+            session="",
+            generation=self.generation + 1,
+        )
+
+    def climbed(self, attempt: Attempt, *, spent: bool) -> "Credential":
+        """Note the verdict on one rung, and what is left to try."""
+        pair = self.pair.replace(spent=True) if self.pair and spent else self.pair
+        return self.replace(attempt=attempt, pair=pair)
+
+    def asked(self, request: Handled) -> "Credential":
+        """Note that an operator wants a rotation now."""
+        return self.replace(requested=request.id, handled=keep_handled(self.handled, request))
+
+    def _answered(self, outcome: str, text: str, now: datetime) -> "Credential":
+        """Complete the outcome of the request that asked for this rotation, if one did."""
+        if not self.requested:
+            return self
+        entry = Handled(id=self.requested, action="rotate", at=now, outcome=outcome, text=text)
+        return self.replace(requested="", handled=keep_handled(self.handled, entry))

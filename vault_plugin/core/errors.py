@@ -1,0 +1,217 @@
+"""Errors, named by what the caller does next. The class says what to do; the attributes say why.
+
+::
+
+    Error                                  .reason  .retryable  .remedy()
+    ├── ConfigurationError                 the operator must change a setting or a document
+    │   ├── NameRefused                    a name that could widen a policy
+    │   └── BindingRefused                 an authority, client or scope that the service doesn't allow
+    ├── NotFound                           the caller named no tenant or server of ours
+    ├── AuthorizationServerError           Microsoft; .code .error .trace_id, never a body
+    │   ├── GrantRejected                  a person must sign in again
+    │   ├── TenantAdminRequired            an admin of the tenant must change something
+    │   ├── ClientRejected                 our registration or settings are wrong
+    │   └── AuthorizationServerUnavailable try again later; .retry_after
+    ├── BackupServerError                  Veeam; .status .answered, never a body
+    │   ├── TokenRejected                  Veeam's verdict on what was sent
+    │   ├── EndpointRefused                wrong version or address: an admin must change the server's settings
+    │   ├── BackupServerFaulty             answered, but not usable: this credential tries again
+    │   └── BackupServerUnavailable        not answered, 502 to 504 or 429: the whole server waits; .retry_after
+    ├── StoreError                         Vault
+    │   ├── StoreDenied                    policy or login
+    │   ├── StoreUnavailable               sealed, away, slow: try again
+    │   ├── DocumentMalformed              what stands there isn't what we wrote
+    │   └── VersionConflict                somebody else wrote first: read again
+    └── IllegalTransition                  our bug, never weather
+
+A message never contains a body, a header, a query or a token.
+"""
+
+from datetime import timedelta
+from typing import ClassVar
+
+
+class Error(Exception):
+    """Root of all errors of ours."""
+
+    retryable: ClassVar[bool] = False
+    #: What to do next, in the words of an operator. Instances may carry a better one.
+    default_remedy: ClassVar[str] = "Report this as a bug."
+
+    def __init__(self, message: str, *, reason: str = "", remedy: str = "") -> None:
+        """Take a message for people, a CamelCase reason for machines, and the remedy if it is a special one."""
+        super().__init__(message)
+        self.reason = reason or type(self).__name__
+        self._remedy = remedy
+
+    def remedy(self) -> str:
+        """Return what to do next."""
+        return self._remedy or self.default_remedy
+
+
+class ConfigurationError(Error):
+    """The operator must change a setting or a document."""
+
+    default_remedy = "Correct the setting that is named and try again."
+
+
+class NameRefused(ConfigurationError):
+    """The name could widen a policy or is not a name of ours."""
+
+    default_remedy = (
+        "Use a name like a lower-case DNS name: letters, digits and hyphens in labels joined by dots, "
+        "at most 128 characters. The organization's exact case goes into --organization."
+    )
+
+
+class BindingRefused(ConfigurationError):
+    """The tenant names an authority, a client id or a scope that the service's settings don't allow."""
+
+    default_remedy = "Set the tenant back, or have the service's VB365_AUTHORITIES or VB365_CLIENTS list it."
+
+
+class NotFound(Error):
+    """The caller named no tenant or server of ours."""
+
+    default_remedy = "List what there is: vb365 tenant list, vb365 server list."
+
+
+class AuthorizationServerError(Error):
+    """Microsoft answered an error, or nothing. Carries what Microsoft's support asks for, never the body."""
+
+    default_remedy = "Look at the code and the trace id."
+
+    def __init__(  # noqa: PLR0913 - the fields of Microsoft's error answer, all by keyword
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        remedy: str = "",
+        code: int | None = None,
+        error: str = "",
+        suberror: str = "",
+        trace_id: str = "",
+        retry_after: timedelta | None = None,
+        confirm: bool = False,
+        sent: bool = True,
+    ) -> None:
+        """Take the parts of the error answer; `confirm` marks a verdict that counts only when seen twice over minutes."""
+        super().__init__(message, reason=reason, remedy=remedy)
+        self.code = code
+        self.error = error
+        self.suberror = suberror
+        self.trace_id = trace_id
+        self.retry_after = retry_after
+        self.confirm = confirm
+        #: False: the request never left us.
+        self.sent = sent
+
+
+class GrantRejected(AuthorizationServerError):
+    """The grant is dead: a person must sign in again."""
+
+    default_remedy = "Sign in again: vb365 sign-in NAME."
+
+
+class TenantAdminRequired(AuthorizationServerError):
+    """An administrator of the Microsoft 365 tenant must change something; signing in again doesn't help."""
+
+    default_remedy = "Ask the tenant's administrator; give him the code and the trace id."
+
+
+class ClientRejected(AuthorizationServerError):
+    """The app registration, the client id, the scope, the cloud or the tenant's name is wrong."""
+
+    default_remedy = "Check client id, scope, cloud and organization of the tenant."
+
+
+class AuthorizationServerUnavailable(AuthorizationServerError):
+    """Timeout, connection error, 429, 5xx or throttling: nothing is judged, try again."""
+
+    retryable = True
+    default_remedy = "Nothing to do: it is tried again."
+
+
+class BackupServerError(Error):
+    """Veeam answered an error, or nothing. `answered` is true when the server itself answered this request."""
+
+    default_remedy = "Look at the server."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        remedy: str = "",
+        status: int | None = None,
+        retry_after: timedelta | None = None,
+        sent: bool = True,
+    ) -> None:
+        """Take the HTTP status, if there was an answer, and the time the server asked us to wait."""
+        super().__init__(message, reason=reason, remedy=remedy)
+        self.status = status
+        self.retry_after = retry_after
+        #: False: the request never left us.
+        self.sent = sent
+
+
+class TokenRejected(BackupServerError):
+    """Veeam's verdict (400, 401 or 403) on the assertion, the refresh token or the access token."""
+
+    default_remedy = (
+        "Check on the VB365 server: tenant authentication is enabled, the organization's name has exactly this case, "
+        "and the organization was added with modern app-only authentication."
+    )
+
+
+class EndpointRefused(BackupServerError):
+    """The server doesn't serve this: wrong API version, wrong address, or restore operators only."""
+
+    default_remedy = "Check the server's url and api_version: vb365 server show NAME."
+
+
+class BackupServerFaulty(BackupServerError):
+    """The server answered something that can't be used (5xx, HTML, JSON without tokens): not a verdict."""
+
+    retryable = True
+    default_remedy = "Nothing to do: it is tried again. If it stays, look at Veeam.Archiver.REST_*.log on the server."
+
+
+class BackupServerUnavailable(BackupServerError):
+    """No answer, 502 to 504, or 429: the whole server waits."""
+
+    retryable = True
+    default_remedy = "Check that the server is up, reachable and trusted: vb365 server show NAME."
+
+
+class StoreError(Error):
+    """Vault refused, failed or is away. No class of Vault's ever touches a credential's state."""
+
+
+class StoreDenied(StoreError):
+    """The token is alive but has no right to this path, or login is refused."""
+
+    default_remedy = "Check the policies: vb365 register --check."
+
+
+class StoreUnavailable(StoreError):
+    """Vault is sealed, away, slow or in the middle of a fail-over: try again."""
+
+    retryable = True
+    default_remedy = "Check Vault: vault status. Unseal it if it is sealed."
+
+
+class DocumentMalformed(StoreError):
+    """The document at this path has not the form it must have, or is of a newer version of this program."""
+
+    default_remedy = "Write the document again with the command line, or upgrade the service."
+
+
+class VersionConflict(StoreError):
+    """Somebody else wrote first. Read again and decide anew; never shown to a person."""
+
+    retryable = True
+
+
+class IllegalTransition(Error):
+    """An event that the state table doesn't know in this state. Nothing was changed."""

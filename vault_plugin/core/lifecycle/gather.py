@@ -1,0 +1,64 @@
+"""Collect the world into a value, for the policy to decide on."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.errors import BindingRefused
+from vault_plugin.core.policy import View
+from vault_plugin.core.ports import Stored, World
+from vault_plugin.core.tenants import Binding, bind, changed_fields, check_allowed
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A journal entry that somebody watches: its id, and for how long it was seen unchanged on his monotonic clock."""
+
+    attempt_id: str
+    unchanged_for: timedelta
+
+
+NOT_SEEN = Seen("", timedelta(0))
+
+
+def unchanged_for(credential: Credential, seen: Seen) -> timedelta:
+    """Return for how long this very entry was seen."""
+    attempt = credential.attempt
+    return seen.unchanged_for if attempt is not None and attempt.id == seen.attempt_id else timedelta(0)
+
+
+def credential_of(stored: Stored[Credential], now: datetime) -> Credential:
+    """Return the credential that stands there, or an empty one."""
+    return stored.document or Credential(since=now)
+
+
+def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SEEN) -> View:
+    """Return what the policy needs to know of this credential."""
+    tenant = world.specs.tenant(name)
+    refused = world.specs.problem(name)
+    changed: tuple[str, ...] = ()
+    if tenant is not None:
+        wanted = bind(name, tenant)
+        refused = refused or refusal(world, name, wanted)
+        if credential.binding is not None:
+            changed = changed_fields(credential.binding, wanted)
+    return View(
+        name=name,
+        tenant=tenant,
+        refused=refused,
+        changed=changed,
+        credential=credential,
+        instance=world.instance,
+        unchanged_for=unchanged_for(credential, seen),
+    )
+
+
+def refusal(world: World, name: str, binding: Binding) -> str:
+    """Return why nothing may be sent to where this binding points, or an empty text."""
+    try:
+        check_allowed(name, binding, world.allowed)
+    except BindingRefused as error:
+        return f"{error}. {error.remedy()}"
+    if world.specs.server(binding.server) is None:
+        return f"servers/{binding.server} can't be read. Create it: vb365 server set {binding.server} --url URL"
+    return ""

@@ -1,0 +1,63 @@
+"""Documents of which only the newest counts: tokens, prompts, status. And offering a decided change until it stands."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.documents import Document
+from vault_plugin.core.errors import VersionConflict
+from vault_plugin.core.lifecycle.gather import credential_of
+from vault_plugin.core.ports import D, World
+
+
+def write_latest(world: World, name: str, document: D, replaces: Callable[[D], bool], *, patience: timedelta) -> bool:
+    """Write the document unless what stands there must not be replaced by it; tell whether it stands now.
+
+    Costs one request where this process wrote the version before, and two more where somebody else did.
+
+    Raises:
+        StoreUnavailable, StoreDenied: Vault's trouble; nothing is known of the write.
+    """
+    key = (document.kind, name)
+    cas = world.versions.pop(key, None)
+    while True:
+        if cas is None:
+            stored = world.store.read(type(document), name)
+            if stored.document is not None and not replaces(stored.document):
+                return False
+            cas = stored.version
+        try:
+            version = world.store.write(name, document, cas=cas, give_up_after=patience)
+        except VersionConflict:
+            cas = None
+        else:
+            world.versions[key] = version
+            return True
+
+
+def offer(
+    world: World,
+    name: str,
+    version: int,
+    current: Credential,
+    change: Callable[[Credential], Credential | None],
+) -> tuple[int, Credential] | None:
+    """Offer a change until it is stored or superseded (`change` returns None). Never gives up while the process lives.
+
+    Returns:
+        The version and the credential that stand now, or None if superseded.
+    """
+    while True:
+        wanted = change(current)
+        if wanted is None:
+            return None
+        try:
+            return world.store.write(name, wanted, cas=version), wanted
+        except VersionConflict:
+            stored = world.store.read(Credential, name, patient=True)
+            version, current = stored.version, credential_of(stored, world.clock.now())
+
+
+def replaces_always(_: Document) -> bool:
+    """Let any document be replaced."""
+    return True

@@ -1,0 +1,173 @@
+"""What operators ask for in the mailbox. Effect and request id are stored in one write; an id already handled has no effect."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vault_plugin.core.credential import Credential, Handled, keep_handled
+from vault_plugin.core.errors import AuthorizationServerError, BackupServerError
+from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.lifecycle.gather import credential_of, refusal, view_of
+from vault_plugin.core.lifecycle.latest import offer
+from vault_plugin.core.lifecycle.publish import publish
+from vault_plugin.core.policy import full_ladder
+from vault_plugin.core.ports import World
+from vault_plugin.core.published import Action, Prompt, Request, Token
+from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.states import State
+from vault_plugin.core.tenants import bind
+
+#: A sign-in or rotation that is older when first seen is nobody's wish any more.
+STALE_AFTER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it came out of the mailbox; `created_at` is Vault's own time."""
+
+    name: str
+    id: str
+    created_at: datetime
+    request: Request
+
+
+def handle(world: World, asked: Asked) -> Handled:
+    """Give a request its effect, once, and return its outcome. May be repeated after a crash on any line.
+
+    Raises:
+        StoreError: Vault's trouble; the request stays in the mailbox.
+    """
+    now = world.clock.now()
+    entry = Handled(id=asked.id, action=asked.request.action, at=now, outcome="Done")
+    known = _known(world, asked)
+    if known is not None:
+        if asked.request.action in ("revoke", "remove"):
+            _clean_up(world, asked.name)
+        return known
+    if asked.request.action in ("sign-in", "rotate") and now - asked.created_at > STALE_AFTER:
+        return _note(world, asked.name, entry.replace(outcome="Expired", text="older than 10 minutes; ask again"))
+    return VERBS[asked.request.action](world, asked, entry)
+
+
+def _known(world: World, asked: Asked) -> Handled | None:
+    """Return the outcome that stands for this id."""
+    credential = world.store.read(Credential, asked.name).document
+    sign_in = world.store.read(SignIn, asked.name).document
+    handled = (*(credential.handled if credential else ()), *(sign_in.handled if sign_in else ()))
+    return next((entry for entry in handled if entry.id == asked.id), None)
+
+
+def _note(world: World, name: str, entry: Handled) -> Handled:
+    """Store the outcome of a request that changed nothing else."""
+    stored = world.store.read(Credential, name)
+    now = world.clock.now()
+
+    def change(current: Credential) -> Credential:
+        return current.replace(handled=keep_handled(current.handled, entry))
+
+    offer(world, name, stored.version, credential_of(stored, now), change)
+    return entry
+
+
+def _sign_in(world: World, asked: Asked, entry: Handled) -> Handled:
+    tenant = world.specs.tenant(asked.name)
+    if tenant is None:
+        return entry.replace(outcome="Refused", text=f"there is no tenant {asked.name}")
+    if text := refusal(world, asked.name, bind(asked.name, tenant)):
+        return _note(world, asked.name, entry.replace(outcome="Refused", text=text))
+    request = asked.request
+    try:
+        sign_in = signing_in.start(world, asked.name, tenant, entry, claimed_by=request.claimed_by, why=request.reason)
+    except AuthorizationServerError as error:
+        text = f"{error}. {error.remedy()}"
+        return _note(world, asked.name, entry.replace(outcome="Failed", text=text))
+    return next((done for done in sign_in.handled if done.id == entry.id), entry)
+
+
+def _cancel(world: World, asked: Asked, entry: Handled) -> Handled:
+    if signing_in.cancel(world, asked.name, asked.request.sign_in_id, entry.replace(outcome="Cancelled")):
+        return entry.replace(outcome="Cancelled")
+    text = "that sign-in isn't pending any more; status says how it ended"
+    return _note(world, asked.name, entry.replace(outcome="Refused", text=text))
+
+
+def _rotate(world: World, asked: Asked, entry: Handled) -> Handled:
+    stored = world.store.read(Credential, asked.name)
+    credential = credential_of(stored, world.clock.now())
+    view = view_of(world, asked.name, credential)
+    problem = ""
+    if credential.state is State.REVOKED or not full_ladder(credential, world.clock.now()):
+        problem = f"nothing is stored that could be rotated. Sign in: vb365 sign-in {asked.name}"
+    elif view.tenant is None or view.tenant.paused:
+        problem = f"the tenant is paused or removed. Resume it: vb365 tenant resume {asked.name}"
+    elif view.changed or view.refused:
+        changed = f"changed since the sign-in: {', '.join(view.changed)}; set it back, or sign in anew"
+        problem = view.refused if not view.changed else changed
+    if problem:
+        return _note(world, asked.name, entry.replace(outcome="Refused", text=problem))
+    accepted = entry.replace(outcome="Accepted")
+    offer(world, asked.name, stored.version, credential, lambda current: current.asked(accepted))
+    return accepted
+
+
+def _revoke(world: World, asked: Asked, entry: Handled) -> Handled:
+    """Log out, leave a tombstone, destroy what stood there. Microsoft's grant must be revoked by the tenant's admin."""
+    stored = world.store.read(Credential, asked.name)
+    credential = credential_of(stored, world.clock.now())
+    sign_in = world.store.read(SignIn, asked.name).document
+    if sign_in is not None and sign_in.state is not SignInState.ENDED:
+        signing_in.cancel(world, asked.name, sign_in.id, _part_of(entry), approved_too=True)
+    text = _log_out(world, credential)
+    done = entry.replace(outcome="Revoked", text=text)
+
+    def change(current: Credential) -> Credential:
+        revoked = current.revoked(world.clock.now())
+        return revoked.replace(handled=keep_handled(revoked.handled, done))
+
+    offer(world, asked.name, stored.version, credential, change)
+    _clean_up(world, asked.name)
+    return done
+
+
+def _part_of(entry: Handled) -> Handled:
+    """Return an entry for the first half of a revocation: under the request's own id it would count as handled."""
+    return entry.replace(id=f"{entry.id}/sign-in", outcome="Cancelled")
+
+
+def _log_out(world: World, credential: Credential) -> str:
+    """End the session at Veeam, best effort, and say what is left to do."""
+    left = "Microsoft's grant lives until the tenant's administrator revokes the user's sessions."
+    pair, binding = credential.pair, credential.binding
+    server = world.specs.server(binding.server) if binding else None
+    if pair is None or server is None:
+        return left
+    try:
+        world.veeam.logout(server, pair.access_token)
+    except BackupServerError as error:
+        return f"Veeam's session could not be ended ({error.reason}); it ends by itself at {pair.expires_at}. {left}"
+    return left
+
+
+def _clean_up(world: World, name: str) -> None:
+    """Replace the published token by a tombstone, and destroy every older version. May be repeated."""
+    stored = world.store.read(Credential, name)
+    if stored.document is not None:
+        publish(world, name, stored.document)
+        world.store.destroy(Credential, name, _older(stored.version))
+    for model in (Token, SignIn, Prompt):
+        version = world.store.read(model, name).version
+        world.store.destroy(model, name, _older(version))
+
+
+def _older(version: int) -> range:
+    return range(max(1, version - 2), version)
+
+
+VERBS: dict[Action, Callable[[World, Asked, Handled], Handled]] = {
+    "sign-in": _sign_in,
+    "cancel": _cancel,
+    "rotate": _rotate,
+    "apply": lambda _world, _asked, entry: entry,  # whoever handles requests reads the documents again before
+    "revoke": _revoke,
+    "remove": _revoke,
+}

@@ -1,0 +1,273 @@
+"""Signing in (DESIGN 7): ask for a code, poll once, cancel, and hand the grant over to the credential.
+
+A poll is a rotation in small: the next poll time is written with `cas` first (the claim against a second replica, and the
+proof that Vault takes the answer), then one call; what came back is offered until it is stored or superseded.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from vault_plugin.core.credential import Credential, Handled, Purpose, Rung, keep_handled
+from vault_plugin.core.errors import AuthorizationServerUnavailable, VersionConflict
+from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, refusal, unchanged_for
+from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
+from vault_plugin.core.lifecycle.rotate import Grant, Step, attempt
+from vault_plugin.core.policy import Action, Do
+from vault_plugin.core.ports import Approved, Ended, Pending, PollResult, World
+from vault_plugin.core.published import Prompt
+from vault_plugin.core.secret import Secret
+from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.states import Event, Reason, State
+from vault_plugin.core.tenants import BOUND, TenantSpec, bind, changed_fields
+
+PATIENCE = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Polled:
+    """What a poll did: the sign-in that stands now, and whether Microsoft's answer to it is known."""
+
+    sign_in: SignIn | None
+    known: bool = True
+    #: Don't ask again before this has passed.
+    wait: timedelta = timedelta(0)
+    error: AuthorizationServerUnavailable | None = None
+
+
+def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, claimed_by: str, why: str) -> SignIn:
+    """Show a code: the pending one's if there is one for the same binding, else a new one.
+
+    Raises:
+        AuthorizationServerError: Microsoft gave no code.
+        StoreError: Vault's trouble; the request stays in the mailbox.
+    """
+    now = world.clock.now()
+    stored = world.store.read(SignIn, name)
+    old, binding = stored.document, bind(name, tenant)
+    waiting = old is not None and old.state is not SignInState.ENDED and now < old.expires_at
+    if old is not None and waiting and not changed_fields(old.binding, binding):
+        joined = old.replace(handled=keep_handled(old.handled, request.replace(outcome="Joined")))
+        world.store.write(name, joined, cas=stored.version, give_up_after=PATIENCE)
+        return joined
+    asked_at = world.clock.now()
+    code = world.microsoft.request_device_code(binding)
+    sign_in = SignIn(
+        id=world.new_id(),
+        binding=binding,
+        expected_account=tenant.expected_account,
+        claimed_by=claimed_by,
+        why=why,
+        device_code=code.device_code,
+        user_code=Secret(code.user_code),
+        verification_uri=code.verification_uri,
+        message=Secret(code.message),
+        interval=code.interval,
+        next_poll_at=asked_at + code.interval,
+        started_at=asked_at,
+        expires_at=asked_at + code.expires_in,
+        handled=keep_handled(old.handled if old else (), request.replace(outcome="CodeShown")),
+    )
+    world.store.write(name, sign_in, cas=stored.version, give_up_after=PATIENCE)
+    show(world, name, sign_in)
+    return sign_in
+
+
+def show(world: World, name: str, sign_in: SignIn) -> None:
+    """Show the code to operators while the sign-in is pending; empty the prompt when it isn't."""
+    prompt = Prompt()
+    if sign_in.state is SignInState.PENDING and sign_in.user_code and sign_in.message:
+        binding = sign_in.binding
+        prompt = Prompt(
+            sign_in_id=sign_in.id,
+            user_code=sign_in.user_code.reveal(),
+            verification_uri=sign_in.verification_uri,
+            message=sign_in.message.reveal(),
+            expires_at=sign_in.expires_at,
+            tenant=name,
+            organization=binding.organization,
+            scope=binding.scope,
+            client_id=binding.client_id,
+            claimed_by=sign_in.claimed_by,
+            why=sign_in.why,
+        )
+    write_latest(world, name, prompt, replaces_always, patience=PATIENCE)
+
+
+def poll(world: World, name: str, *, known: bool) -> Polled:
+    """Ask Microsoft once, if it is time. `known`: this process knows the answer to the poll before.
+
+    Raises:
+        StoreError: Vault's trouble, before anything was sent.
+    """
+    now = world.clock.now()
+    stored = world.store.read(SignIn, name)
+    sign_in = stored.document
+    if sign_in is None or sign_in.state is not SignInState.PENDING or sign_in.device_code is None:
+        return Polled(sign_in)
+    if now < sign_in.next_poll_at:
+        return Polled(sign_in, known=known)
+    tenant = world.specs.tenant(name)
+    if tenant is None or changed_fields(sign_in.binding, bind(name, tenant)) or refusal(world, name, sign_in.binding):
+        text = "the tenant's configuration changed while the sign-in was pending"
+        ended = sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
+        world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
+        return Polled(ended)
+    last = now >= sign_in.expires_at
+    claimed = sign_in.claimed(instance=world.instance, known=known, now=now)
+    version = world.store.write(name, claimed, cas=stored.version, give_up_after=PATIENCE)
+    try:
+        answer = world.microsoft.poll(claimed.binding, sign_in.device_code, world.clock.now())
+    except AuthorizationServerUnavailable as error:
+        if not last:
+            wait = error.retry_after or timedelta(0)
+            return Polled(claimed, known=not error.sent, wait=wait, error=error)
+        answer = _expired()
+    if isinstance(answer, Pending) and last:
+        answer = _expired()
+    return _answered(world, name, version, claimed, answer)
+
+
+def _expired() -> Ended:
+    return Ended(Reason.EXPIRED, "the code expired before anybody signed in", "Ask again: vb365 sign-in NAME.")
+
+
+def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: PollResult) -> Polled:
+    """Store what Microsoft's answer means. The tokens of an approval are offered until stored or superseded."""
+    now = world.clock.now()
+    if isinstance(answer, Pending):
+        if answer.slow_down:
+            sign_in = sign_in.slowed(now)
+            world.store.write(name, sign_in, cas=version, give_up_after=PATIENCE)
+        return Polled(sign_in)
+    if isinstance(answer, Approved):
+        problem = _not_expected(world, name, sign_in, answer)
+        after = problem or sign_in.approved(answer.assertion, answer.tenant_id)
+    else:
+        after = _ended(sign_in, answer, world)
+    while True:
+        try:
+            world.store.write(name, after, cas=version)
+        except VersionConflict:
+            stored = world.store.read(SignIn, name, patient=True)
+            current, version = stored.document, stored.version
+            cancelled = current is not None and current.outcome is Reason.CANCELLED
+            if current is None or current.id != sign_in.id or not (isinstance(answer, Approved) and cancelled):
+                return Polled(current)  # a newer sign-in stands: what came late is dropped
+            after = after.replace(handled=current.handled)
+        else:
+            return Polled(after)
+
+
+def _ended(sign_in: SignIn, answer: Ended, world: World) -> SignIn:
+    now = world.clock.now()
+    in_time = now < sign_in.expires_at - sign_in.interval
+    if answer.spent and sign_in.doubt and (in_time or answer.outcome is not Reason.EXPIRED):
+        text = "the code was used, but the service died before it could store Microsoft's answer"
+        remedy = "Nobody's fault and nothing is lost but this sign-in. Sign in once more: vb365 sign-in NAME."
+        return sign_in.ended(Reason.APPROVAL_LOST, now, text, remedy)
+    return sign_in.ended(answer.outcome, now, answer.text, answer.remedy, code=answer.code, trace_id=answer.trace_id)
+
+
+def _not_expected(world: World, name: str, sign_in: SignIn, answer: Approved) -> SignIn | None:
+    """Return the sign-in ended, if somebody else signed in than was expected: the tokens are dropped."""
+    now = world.clock.now()
+    wanted = sign_in.expected_account
+    if wanted and wanted.casefold() != answer.account.casefold():
+        text = f"signed in as {answer.account or 'an account that the tokens do not name'}; expected was {wanted}"
+        return sign_in.ended(Reason.WRONG_ACCOUNT, now, text, f"Sign in again as {wanted}: vb365 sign-in {name}.")
+    credential = world.store.read(Credential, name, patient=True).document
+    bound = credential.binding if credential else None
+    known = bound.tenant_id if bound and bound.organization == sign_in.binding.organization else ""
+    if known and answer.tenant_id and known != answer.tenant_id:
+        text = "signed in to another Microsoft 365 tenant than before"
+        return sign_in.ended(Reason.WRONG_TENANT, now, text, f"Sign in again: vb365 sign-in {name}.")
+    return None
+
+
+def cancel(world: World, name: str, sign_in_id: str, request: Handled, *, approved_too: bool = False) -> bool:
+    """End the sign-in with this id if it is still pending (or not handed over yet); tell whether it was.
+
+    A poll that is under way is finished first: an approval that it brings is kept.
+    """
+    stored = world.store.read(SignIn, name)
+    sign_in = stored.document
+    open_states = {SignInState.PENDING, SignInState.APPROVED} if approved_too else {SignInState.PENDING}
+    if sign_in is None or sign_in.state not in open_states or sign_in.id != sign_in_id:
+        return False
+    outcome = Reason.REVOKED if approved_too else Reason.CANCELLED
+    ended = sign_in.ended(outcome, world.clock.now(), "ended by an operator")
+    ended = ended.replace(handled=keep_handled(sign_in.handled, request))
+    world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
+    show(world, name, ended)
+    return True
+
+
+def complete(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noqa: PLR0911 - a list of questions
+    """Exchange the approved sign-in's assertion at Veeam and make it the credential's; None if there is nothing to do.
+
+    The old pair serves on until the new one stands, and stays if Veeam refuses the new grant.
+
+    Raises:
+        StoreError: Vault's trouble, before anything was sent.
+    """
+    stored = world.store.read(SignIn, name)
+    sign_in = stored.document
+    now = world.clock.now()
+    held = world.store.read(Credential, name)
+    credential = credential_of(held, now)
+    if sign_in is None or sign_in.state is not SignInState.APPROVED or sign_in.assertion is None:
+        return _orphan(world, name, held.version, credential)
+    if credential.sign_in_id == sign_in.id:  # adopted before a crash
+        _close(world, name, stored.version, sign_in, credential)
+        return None
+    tenant = world.specs.tenant(name)
+    if tenant is None or tenant.paused:
+        return Step(Action(Do.HOLD, Reason.TENANT_REMOVED if tenant is None else Reason.PAUSED), credential)
+    if changed := changed_fields(sign_in.binding, bind(name, tenant)):
+        text = f"changed since the sign-in was asked for: {', '.join(changed)} (of {', '.join(BOUND)})"
+        ended = sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
+        world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
+        return None
+    attempted, error = credential.attempt, credential.last_error
+    left = attempted.lease - unchanged_for(credential, seen) if attempted else timedelta(0)
+    if attempted and attempted.instance != world.instance and left > timedelta(0):
+        return Step(Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left), credential)
+    if error and error.at > sign_in.next_poll_at and now < error.at + world.policy.exchange_retry_after:
+        return Step(Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + world.policy.exchange_retry_after), credential)
+    if text := refusal(world, name, sign_in.binding):
+        return Step(Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text), credential)
+    action = Action(Do.ATTEMPT, Reason.APPROVED, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
+    grant = Grant(sign_in.assertion, sign_in.binding, sign_in.id)
+    done = attempt(world, name, held.version, credential, action, grant)
+    refused = done.error is not None and done.error.reason and done.credential.attempt is None
+    if done.credential.sign_in_id == sign_in.id or (refused and _judged(done)):
+        _close(world, name, stored.version, sign_in, done.credential)
+    return done
+
+
+def _judged(done: Step) -> bool:
+    error = done.credential.last_error
+    return error is not None and bool(error.verdict)
+
+
+def _orphan(world: World, name: str, version: int, credential: Credential) -> Step | None:
+    """End a sign-in's attempt whose sign-in is over, so that rotation can go on."""
+    entry = credential.attempt
+    if entry is None or entry.purpose is not Purpose.SIGN_IN or entry.instance != world.instance:
+        return None
+    freed = credential.concluded(Event.DEFERRED, Reason.RETRYING, credential.last_error, world.clock.now())
+    world.store.write(name, freed, cas=version, give_up_after=PATIENCE)
+    return Step(Action(Do.HOLD, Reason.RETRYING), freed)
+
+
+def _close(world: World, name: str, version: int, sign_in: SignIn, credential: Credential) -> None:
+    """End the sign-in whose grant Veeam has judged, and destroy the version that holds the assertion."""
+    accepted = credential.sign_in_id == sign_in.id and credential.state is not State.BLOCKED
+    error = credential.last_error
+    if accepted or error is None:
+        ended = sign_in.ended(Reason.SIGNED_IN, world.clock.now())
+    else:
+        ended = sign_in.ended(Reason.REJECTED_BY_VEEAM, world.clock.now(), error.text, error.remedy, code=error.code)
+    stands = world.store.write(name, ended, cas=version, give_up_after=PATIENCE)
+    world.store.destroy(SignIn, name, range(max(1, stands - 2), stands))
+    show(world, name, ended)

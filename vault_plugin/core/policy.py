@@ -1,0 +1,248 @@
+"""What next, and why. Pure: the same arguments always give the same answer.
+
+`next_action` asks a list of questions in order; the first that has an answer decides. The list is the specification.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.states import Reason, State
+from vault_plugin.core.tenants import TenantSpec
+from vault_plugin.core.timing import ZERO, Policy, backoff, due_at, overlap
+
+
+class Do(StrEnum):
+    """What to do with a credential now."""
+
+    HOLD = "hold"
+    """Nothing, until `Action.at` or until something changes."""
+    ATTEMPT = "attempt"
+    """Begin, take over or go on with an attempt by `Action.ladder`."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A decision, with its reason and, for `HOLD`, when to ask again (None: only when something changes)."""
+
+    do: Do
+    reason: Reason
+    at: datetime | None = None
+    text: str = ""
+    ladder: tuple[Rung, ...] = ()
+    purpose: Purpose = Purpose.ROTATION
+
+
+@dataclass(frozen=True)
+class View:
+    """The world, gathered, as far as one credential needs it."""
+
+    name: str
+    tenant: TenantSpec | None
+    #: Why the tenant's document can't be served as it is (refused authority, unknown server), or empty.
+    refused: str
+    #: Fields in which the tenant differs from where the stored secrets came from.
+    changed: tuple[str, ...]
+    credential: Credential
+    instance: str
+    #: For how long this very journal entry was seen unchanged, on the asker's own monotonic clock.
+    unchanged_for: timedelta = ZERO
+
+
+# --- the ladder ------------------------------------------------------------------------------------------------------
+
+
+def full_ladder(credential: Credential, now: datetime) -> tuple[Rung, ...]:
+    """Return the rungs that can work, cheapest first."""
+    rungs = []
+    if credential.pair is not None and not credential.pair.spent:
+        rungs.append(Rung.REFRESH)
+    if credential.assertion is not None and credential.assertion.expires_at > now:
+        rungs.append(Rung.EXCHANGE)
+    if credential.assertion is not None and credential.assertion.refreshable:
+        rungs.append(Rung.REASSERT)
+    return tuple(rungs)
+
+
+def ladder(credential: Credential, now: datetime, policy: Policy, reread: timedelta) -> tuple[Rung, ...]:
+    """Return the rungs to try now.
+
+    A rung whose last three answers were errors without a verdict lets the next one try first, when less than half of
+    the overlap is left.
+    """
+    rungs = full_ladder(credential, now)
+    tried = {failure.rung for failure in credential.failures}
+    pair = credential.pair
+    stuck = len(credential.failures) == 3 and len(tried) == 1 and not credential.failures[-1].verdict  # noqa: PLR2004
+    if stuck and pair and len(rungs) > 1 and rungs[0] in tried:
+        half = overlap(pair.life, reread, policy) / 2
+        if pair.expires_at - now < half:
+            return (*rungs[1:], rungs[0])
+    return rungs
+
+
+def taken_over(credential: Credential, now: datetime) -> tuple[Rung, ...]:
+    """Return the rungs left to somebody who takes over the recorded attempt.
+
+    A refresh whose outcome is unknown goes on beside it, by a new session, while the assertion lives: whoever still
+    sleeps on the old refresh token can't collide with that. Only then is the same refresh token tried again.
+    """
+    attempt = credential.attempt
+    if attempt is None:
+        return full_ladder(credential, now)
+    possible = full_ladder(credential, now)
+    rungs = tuple(rung for rung in attempt.ladder if rung in possible)
+    if attempt.rung is Rung.REFRESH and not attempt.climbed:
+        return (*(rung for rung in rungs if rung is not Rung.REFRESH), Rung.REFRESH)
+    return rungs or possible
+
+
+# --- the questions ---------------------------------------------------------------------------------------------------
+
+Question = Callable[[View, datetime, Policy], Action | None]
+
+
+def _in_flight(view: View, now: datetime, policy: Policy) -> Action | None:
+    attempt = view.credential.attempt
+    if attempt is None:
+        return None
+    mine = attempt.instance == view.instance
+    if not mine and view.unchanged_for < attempt.lease:
+        return Action(Do.HOLD, Reason.IN_FLIGHT, at=now + attempt.lease - view.unchanged_for)
+    if attempt.purpose is Purpose.SIGN_IN:
+        return Action(Do.ATTEMPT, Reason.TAKEN_OVER, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
+    reason = Reason.CLIMBED if attempt.climbed else Reason.TAKEN_OVER
+    rungs = taken_over(view.credential, now)
+    return Action(Do.ATTEMPT, reason, ladder=rungs, purpose=attempt.purpose)
+
+
+def _revoked(view: View, now: datetime, policy: Policy) -> Action | None:
+    return Action(Do.HOLD, Reason.REVOKED) if view.credential.state is State.REVOKED else None
+
+
+def _removed(view: View, now: datetime, policy: Policy) -> Action | None:
+    if view.tenant is not None:
+        return None
+    if view.refused:
+        return Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=view.refused)
+    return Action(Do.HOLD, Reason.TENANT_REMOVED, text=f"tenants/{view.name} is gone; nothing stored is lost")
+
+
+def _paused(view: View, now: datetime, policy: Policy) -> Action | None:
+    return Action(Do.HOLD, Reason.PAUSED) if view.tenant and view.tenant.paused else None
+
+
+def _nothing_stored(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential = view.credential
+    if credential.pair is None and credential.assertion is None and credential.attempt is None:
+        return Action(Do.HOLD, credential.reason)
+    return None
+
+
+def _refused(view: View, now: datetime, policy: Policy) -> Action | None:
+    if view.changed:
+        text = f"changed since the sign-in: {', '.join(view.changed)}; set it back, or sign in anew"
+        return Action(Do.HOLD, Reason.CONFIGURATION_CHANGED, text=text)
+    if view.refused:
+        return Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=view.refused)
+    return None
+
+
+def _requested(view: View, now: datetime, policy: Policy) -> Action | None:
+    rungs = full_ladder(view.credential, now)
+    if not view.credential.requested or not rungs:
+        return None
+    return Action(Do.ATTEMPT, Reason.REQUESTED, ladder=rungs)
+
+
+def _needs_sign_in(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential = view.credential
+    if credential.state is not State.NEEDS_SIGN_IN:
+        return None
+    last = credential.last_error.at if credential.last_error else credential.since
+    at = last + policy.silent_retry_after
+    rungs = full_ladder(credential, now)
+    if now < at or not rungs:
+        return Action(Do.HOLD, credential.reason, at=at if rungs else None)
+    return Action(Do.ATTEMPT, Reason.SILENT_RETRY, ladder=rungs)
+
+
+def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential = view.credential
+    if credential.state is not State.BLOCKED:
+        return None
+    last = credential.last_error.at if credential.last_error else credential.since
+    long_blocked = last - credential.since >= policy.blocked_hourly_after
+    at = last + (timedelta(hours=1) if long_blocked else policy.blocked_retry_after)
+    rungs = full_ladder(credential, now)
+    if now < at or not rungs:
+        return Action(Do.HOLD, credential.reason, at=at)
+    return Action(Do.ATTEMPT, Reason.RETRYING, ladder=rungs)
+
+
+def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential, pair = view.credential, view.credential.pair
+    if pair is None or not credential.failures:
+        return None
+    last = credential.failures[-1]
+    at = last.at + backoff(last.at, pair.expires_at, pair.life)
+    return Action(Do.HOLD, Reason.BACKING_OFF, at=at) if now < at else None
+
+
+def _due(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential, pair, tenant = view.credential, view.credential.pair, view.tenant
+    reread = tenant.consumer_reread if tenant else ZERO
+    rungs = ladder(credential, now, policy, reread)
+    if pair is not None and now < due_at(view.name, credential.generation, pair, reread, policy):
+        return None
+    return Action(Do.ATTEMPT, Reason.DUE, ladder=rungs) if rungs else None
+
+
+def _idle(view: View, now: datetime, policy: Policy) -> Action | None:
+    assertion = view.credential.assertion
+    if assertion is None or not assertion.refreshable:
+        return None
+    error = view.credential.last_error
+    last = max(assertion.obtained_at, error.at) if error else assertion.obtained_at
+    if now < last + policy.keep_alive_after:
+        return None
+    return Action(Do.ATTEMPT, Reason.KEEP_ALIVE, ladder=(Rung.REASSERT,), purpose=Purpose.KEEP_ALIVE)
+
+
+def _wait(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential, pair, tenant = view.credential, view.credential.pair, view.tenant
+    if pair is None or tenant is None:
+        return Action(Do.HOLD, Reason.NOT_DUE)
+    at = due_at(view.name, credential.generation, pair, tenant.consumer_reread, policy)
+    if credential.assertion and credential.assertion.refreshable:
+        at = min(at, credential.assertion.obtained_at + policy.keep_alive_after)
+    return Action(Do.HOLD, Reason.NOT_DUE, at=max(at, now))
+
+
+QUESTIONS: tuple[Question, ...] = (
+    _removed,  # the spec is gone: destroy nothing, do nothing
+    _paused,  # the operator wants silence
+    _revoked,
+    _nothing_stored,  # never signed in
+    _refused,  # a stored secret goes only where it came from
+    _in_flight,  # somebody's attempt is recorded: wait for it, go on with it, or take it over
+    _requested,  # an operator wants it now, whatever the state
+    _needs_sign_in,  # one silent try a day
+    _blocked,  # every 15 minutes, later hourly
+    _backing_off,  # its own answered errors
+    _due,
+    _idle,  # keep Microsoft's grant alive
+    _wait,
+)
+
+
+def next_action(view: View, now: datetime, policy: Policy) -> Action:
+    """Return what to do next with this credential. Asks nothing of the network and changes nothing."""
+    for question in QUESTIONS:
+        action = question(view, now, policy)
+        if action is not None:
+            return action
+    msg = "the last question always has an answer"
+    raise AssertionError(msg)

@@ -1,0 +1,131 @@
+"""A sign-in: the pending device authorization (RFC 8628) of one tenant, a record of its own with its own id.
+
+A late answer of an old sign-in can't overwrite a newer one: both stand in the same document, and `cas` decides.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from vault_plugin.core.credential import Assertion, Handled
+from vault_plugin.core.documents import Document, Duration, Timestamp
+from vault_plugin.core.errors import IllegalTransition
+from vault_plugin.core.secret import Secret
+from vault_plugin.core.states import Reason
+from vault_plugin.core.tenants import Binding
+
+#: RFC 8628 section 3.5: added to the interval by every slow_down, for good.
+SLOW_DOWN: Final = timedelta(seconds=5)
+INTERVAL_RANGE: Final = (timedelta(seconds=1), timedelta(seconds=60))
+LIFE_RANGE: Final = (timedelta(seconds=30), timedelta(hours=1))
+
+
+class SignInState(StrEnum):
+    """How far a sign-in has come."""
+
+    PENDING = "pending"
+    """The code is shown; Microsoft is asked at each interval."""
+    APPROVED = "approved"
+    """Microsoft's answer is stored; Veeam has not accepted it yet."""
+    ENDED = "ended"
+    """Over; `outcome` says how."""
+
+
+_TABLE: Final = {
+    SignInState.PENDING: {SignInState.PENDING, SignInState.APPROVED, SignInState.ENDED},
+    SignInState.APPROVED: {SignInState.ENDED},
+    # A poll that was claimed when cancel came is finished first: what it brought is kept.
+    SignInState.ENDED: {SignInState.APPROVED},
+}
+
+
+class SignIn(Document):
+    """``sign-ins/NAME``: read and written by the service only."""
+
+    kind: ClassVar[str] = "sign-ins"
+
+    id: str
+    state: SignInState = SignInState.PENDING
+    binding: Binding
+    expected_account: str | None = None
+    claimed_by: str = ""
+    why: str = ""
+    device_code: Secret | None = None
+    user_code: Secret | None = None
+    verification_uri: str = ""
+    message: Secret | None = None
+    interval: Duration
+    next_poll_at: Timestamp
+    started_at: Timestamp
+    expires_at: Timestamp
+    #: A poll was claimed whose answer nobody stored or knows: a crash fell between. Then a code that Microsoft doesn't
+    #: know any more may have been approved.
+    doubt: bool = False
+    #: Who made the newest poll, and its number.
+    polled_by: str = ""
+    polls: int = 0
+    assertion: Assertion | None = None
+    outcome: Reason | None = None
+    text: str = ""
+    remedy: str = ""
+    code: int | None = None
+    trace_id: str = ""
+    ended_at: Timestamp | None = None
+    handled: tuple[Handled, ...] = ()
+
+    def claimed(self, *, instance: str, known: bool, now: datetime) -> "SignIn":
+        """Claim the next poll; `known` says whether the answer of the one before is known to the claimer."""
+        self._check(SignInState.PENDING)
+        return self.replace(
+            next_poll_at=now + self.interval,
+            polls=self.polls + 1,
+            polled_by=instance,
+            doubt=self.doubt or not (known or self.polls == 0),
+        )
+
+    def slowed(self, now: datetime) -> "SignIn":
+        """Obey a slow_down."""
+        interval = min(self.interval + SLOW_DOWN, INTERVAL_RANGE[1])
+        return self.replace(interval=interval, next_poll_at=now + interval)
+
+    def approved(self, assertion: Assertion, tenant_id: str) -> "SignIn":
+        """Store Microsoft's answer; the device code is spent."""
+        self._check(SignInState.APPROVED)
+        binding = self.binding.replace(tenant_id=tenant_id)
+        return self.replace(state=SignInState.APPROVED, assertion=assertion, device_code=None, outcome=None, binding=binding)
+
+    def ended(
+        self,
+        outcome: Reason,
+        now: datetime,
+        text: str = "",
+        remedy: str = "",
+        *,
+        code: int | None = None,
+        trace_id: str = "",
+    ) -> "SignIn":
+        """End it. The assertion leaves this record: by now it is the credential's, or dropped."""
+        self._check(SignInState.ENDED)
+        return self.replace(
+            state=SignInState.ENDED,
+            outcome=outcome,
+            text=text,
+            remedy=remedy,
+            code=code,
+            trace_id=trace_id,
+            ended_at=now,
+            device_code=None,
+            user_code=None,
+            message=None,
+            assertion=None,
+        )
+
+    def _check(self, state: SignInState) -> None:
+        if state not in _TABLE[self.state]:
+            msg = f"sign-in {self.state} can't become {state}"
+            raise IllegalTransition(msg)
+
+
+def clamp(value: timedelta, limits: tuple[timedelta, timedelta]) -> timedelta:
+    """Return the value, or the nearer limit."""
+    return max(limits[0], min(value, limits[1]))

@@ -1,0 +1,69 @@
+"""When: overlap, due time, backoff. Pure functions of stored facts and the time (DESIGN 6)."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vault_plugin.core.credential import TokenPair
+
+ZERO = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The numbers of DESIGN 5 and 6."""
+
+    outage_budget: timedelta = timedelta(minutes=10)
+    margin: timedelta = timedelta(minutes=1)
+    jitter_share: float = 0.05
+    keep_alive_after: timedelta = timedelta(days=3)
+    silent_retry_after: timedelta = timedelta(days=1)
+    blocked_retry_after: timedelta = timedelta(minutes=15)
+    blocked_hourly_after: timedelta = timedelta(hours=2)
+    #: Added to the sum of an attempt's timeouts.
+    deadline_margin: timedelta = timedelta(seconds=5)
+    #: A verdict that counts only when seen twice must be seen again after this.
+    confirm_after: timedelta = timedelta(minutes=2)
+    microsoft_timeout: timedelta = timedelta(seconds=35)
+    #: What the first write of an attempt may take.
+    store_timeout: timedelta = timedelta(seconds=13)
+    #: After a sign-in's exchange failed without a verdict.
+    exchange_retry_after: timedelta = timedelta(seconds=5)
+
+
+def overlap(life: timedelta, reread: timedelta, policy: Policy) -> timedelta:
+    """Return how long before expiry the successor is wanted (DESIGN 6, "Overlap")."""
+    wanted = max(life / 3, reread + policy.outage_budget + policy.margin)
+    return min(wanted, life * 2 / 3)
+
+
+def budget_left(life: timedelta, reread: timedelta, policy: Policy, delay: timedelta = ZERO) -> timedelta:
+    """Return how long an outage a consumer doesn't notice; negative if its re-reading alone is too slow."""
+    return overlap(life, reread, policy) - reread - policy.margin - delay
+
+
+def jitter(name: str, generation: int, life: timedelta, policy: Policy) -> timedelta:
+    """Return this generation's share of the jitter: the same for the same question."""
+    digest = hashlib.sha256(f"{name}/{generation}".encode()).digest()
+    share = int.from_bytes(digest[:4]) / 2**32
+    return life * policy.jitter_share * share
+
+
+def due_at(name: str, generation: int, pair: TokenPair, reread: timedelta, policy: Policy) -> datetime:
+    """Return when the pair is to be rotated."""
+    life = pair.life
+    return pair.expires_at - overlap(life, reread, policy) - jitter(name, generation, life, policy)
+
+
+def backoff(now: datetime, expires_at: datetime, life: timedelta) -> timedelta:
+    """Return how long after an answered error at `now` the next try is due. No counter: a restart forgets nothing."""
+    floor = min(timedelta(seconds=5), life / 60)
+    ceiling = timedelta(minutes=5) if now < expires_at else timedelta(minutes=15)
+    return max(floor, min(abs(expires_at - now) / 8, ceiling))
+
+
+def call_timeout(configured: timedelta, expires_at: datetime | None, now: datetime) -> timedelta:
+    """Return the total timeout of a call: at most a quarter of the remaining life while that is positive."""
+    if expires_at is None or expires_at <= now:
+        return configured
+    return max(min(configured, (expires_at - now) / 4), timedelta(seconds=1))

@@ -1,0 +1,168 @@
+"""What an error of Microsoft's token endpoint means, as a table.
+
+Microsoft: react to ``error``; the AADSTS number is a hint that may change. So a code that the table doesn't know gets the
+safe default of its ``error``. Nothing is ever deleted because of a verdict.
+Source: learn.microsoft.com, "Microsoft Entra authentication and authorization error codes".
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from vault_plugin.core.errors import (
+    AuthorizationServerError,
+    AuthorizationServerUnavailable,
+    ClientRejected,
+    GrantRejected,
+    TenantAdminRequired,
+)
+
+Verdict = type[AuthorizationServerError]
+
+RETRY: Final = AuthorizationServerUnavailable
+SIGN_IN: Final = GrantRejected
+ADMIN: Final = TenantAdminRequired
+CONFIG: Final = ClientRejected
+
+
+@dataclass(frozen=True)
+class Row:
+    """Class, plain text and remedy of one code. `confirm`: counts only when seen twice over minutes."""
+
+    verdict: Verdict
+    reason: str
+    text: str
+    remedy: str = ""
+    confirm: bool = False
+
+
+_SIGN_IN_AGAIN = "Sign in again: vb365 sign-in NAME."
+_DEVICE_CODE = (
+    "Ask the tenant's administrator to exclude one dedicated account from this policy, limited to the service's address "
+    "as a named location (Entra: Protection, Conditional Access, the policy, Users, Exclude). "
+    "Tenants with security defaults must move to Conditional Access first. Then: vb365 sign-in NAME."
+)
+_DEVICE = "Device code can't meet a policy on devices or apps. Ask the tenant's administrator to exclude one account."
+_REGISTRATION = "Check the app registration of this client id: vb365 tenant show NAME."
+_CONSENT = "An administrator of the tenant must grant the app its permissions (Entra: Enterprise applications, Permissions)."
+
+ROWS: Final[dict[int, Row]] = {
+    # Try again: nothing is judged.
+    50196: Row(RETRY, "Throttled", "Microsoft throttles this sign-in (too many same requests)"),
+    90055: Row(RETRY, "Throttled", "Microsoft throttles the tenant"),
+    90033: Row(RETRY, "ServiceUnavailable", "Microsoft's service is unavailable for a moment"),
+    90006: Row(RETRY, "ServiceUnavailable", "Microsoft's service is unavailable for a moment"),
+    90012: Row(RETRY, "ServiceUnavailable", "Microsoft's service timed out"),
+    90024: Row(RETRY, "ServiceUnavailable", "Microsoft's service is unavailable for a moment"),
+    90090: Row(RETRY, "ServiceUnavailable", "Microsoft's service is unavailable for a moment"),
+    50033: Row(RETRY, "ServiceUnavailable", "Microsoft reports a transient error"),
+    50087: Row(RETRY, "ServiceUnavailable", "Microsoft reports a transient error"),
+    # A person must sign in again.
+    70000: Row(SIGN_IN, "GrantInvalid", "the grant isn't valid", _SIGN_IN_AGAIN, confirm=True),
+    70008: Row(SIGN_IN, "GrantExpired", "the grant expired: it wasn't used for too long", _SIGN_IN_AGAIN),
+    700082: Row(SIGN_IN, "GrantExpired", "the grant expired: it wasn't used for too long", _SIGN_IN_AGAIN),
+    50173: Row(SIGN_IN, "GrantRevoked", "the grant was revoked (password changed, or an admin revoked it)", _SIGN_IN_AGAIN),
+    50132: Row(SIGN_IN, "PasswordChanged", "the session ended because the password changed", _SIGN_IN_AGAIN),
+    50133: Row(SIGN_IN, "PasswordChanged", "the session ended because the password changed", _SIGN_IN_AGAIN),
+    70043: Row(
+        SIGN_IN,
+        "SignInFrequency",
+        "the tenant's sign-in frequency policy ended the session",
+        "Sign in again: vb365 sign-in NAME. To be asked less often, have the tenant's administrator exclude the account "
+        "from the sign-in frequency policy.",
+    ),
+    50078: Row(SIGN_IN, "MfaExpired", "the multifactor authentication is too old", _SIGN_IN_AGAIN),
+    50076: Row(SIGN_IN, "MfaRequired", "multifactor authentication is required", _SIGN_IN_AGAIN),
+    50074: Row(SIGN_IN, "MfaRequired", "multifactor authentication is required", _SIGN_IN_AGAIN),
+    50079: Row(SIGN_IN, "MfaRegistration", "the account must register for multifactor authentication", _SIGN_IN_AGAIN),
+    50072: Row(SIGN_IN, "MfaRegistration", "the account must register for multifactor authentication", _SIGN_IN_AGAIN),
+    50158: Row(SIGN_IN, "ExternalChallenge", "an external security challenge wasn't met", _SIGN_IN_AGAIN),
+    50089: Row(SIGN_IN, "FlowExpired", "the sign-in took too long", _SIGN_IN_AGAIN),
+    50085: Row(SIGN_IN, "GrantRejected", "the identity provider must be signed in to again", _SIGN_IN_AGAIN),
+    50055: Row(SIGN_IN, "PasswordExpired", "the password expired", _SIGN_IN_AGAIN),
+    50144: Row(SIGN_IN, "PasswordExpired", "the password expired", _SIGN_IN_AGAIN),
+    700020: Row(SIGN_IN, "InteractionRequired", "Microsoft wants the person to interact", _SIGN_IN_AGAIN),
+    700084: Row(SIGN_IN, "GrantExpired", "the grant was issued to a single-page app and expired", _SIGN_IN_AGAIN),
+    700007: Row(
+        SIGN_IN, "OtherClient", "the grant was issued to another client id", "Set the client id back, or sign in again."
+    ),
+    # An administrator of the tenant must act.
+    530035: Row(ADMIN, "BlockedBySecurityDefaults", "the tenant's security defaults block device code sign-in", _DEVICE_CODE),
+    530036: Row(
+        ADMIN,
+        "BlockedByAuthenticationFlowPolicy",
+        "a policy on authentication flows made the grant invalid",
+        _DEVICE_CODE,
+    ),
+    53003: Row(ADMIN, "BlockedByConditionalAccess", "a Conditional Access policy blocks this sign-in", _DEVICE_CODE),
+    530032: Row(ADMIN, "BlockedByTenantPolicy", "the tenant's security policy blocks this sign-in", _DEVICE_CODE),
+    53000: Row(ADMIN, "DeviceNotCompliant", "a policy asks for a compliant device", _DEVICE),
+    53001: Row(ADMIN, "DeviceNotJoined", "a policy asks for a joined device", _DEVICE),
+    53002: Row(ADMIN, "AppNotApproved", "a policy asks for an approved app", _DEVICE),
+    50097: Row(ADMIN, "DeviceRequired", "a policy asks for device authentication", _DEVICE),
+    50005: Row(ADMIN, "PlatformNotSupported", "a policy doesn't allow this platform", _DEVICE),
+    50131: Row(ADMIN, "BlockedByConditionalAccess", "a Conditional Access policy blocks this sign-in", _DEVICE),
+    65001: Row(ADMIN, "ConsentRequired", "the app's permissions weren't consented to", _CONSENT),
+    90094: Row(ADMIN, "AdminConsentRequired", "an administrator must consent to the app", _CONSENT),
+    90095: Row(ADMIN, "AdminConsentRequired", "an administrator must consent to the app", _CONSENT),
+    65004: Row(ADMIN, "ConsentDeclined", "the person declined to consent to the app", _CONSENT),
+    90008: Row(ADMIN, "ConsentRequired", "the app lacks a permission", _CONSENT),
+    50105: Row(ADMIN, "UserNotAssigned", "the account isn't assigned to the app", "Assign the account to the app in Entra."),
+    50020: Row(ADMIN, "WrongTenantUser", "the account is of another tenant", "Sign in with an account of this tenant."),
+    50034: Row(ADMIN, "UserUnknown", "the account doesn't exist in this tenant", "Sign in with an account of this tenant."),
+    51004: Row(ADMIN, "UserUnknown", "the account doesn't exist in this tenant", "Sign in with an account of this tenant."),
+    50057: Row(ADMIN, "UserDisabled", "the account is disabled", "Enable the account, or sign in with another."),
+    53011: Row(ADMIN, "UserAtRisk", "the account is blocked for risk", "The tenant's administrator must clear the risk."),
+    530034: Row(ADMIN, "BlockedByTenantPolicy", "a policy blocks this account", _DEVICE_CODE),
+    500021: Row(ADMIN, "TenantRestrictions", "tenant restrictions block this sign-in", "Ask the tenant's administrator."),
+    500022: Row(ADMIN, "TenantRestrictions", "tenant restrictions block this sign-in", "Ask the tenant's administrator."),
+    500212: Row(ADMIN, "CrossTenantBlocked", "cross-tenant access is blocked", "Ask the tenant's administrator."),
+    500213: Row(ADMIN, "CrossTenantBlocked", "cross-tenant access is blocked", "Ask the tenant's administrator."),
+    # Our registration or settings.
+    7000218: Row(
+        CONFIG,
+        "NotAPublicClient",
+        "the app isn't a public client",
+        "Entra: App registrations, Authentication, set 'Allow public client flows' to Yes.",
+    ),
+    700025: Row(CONFIG, "NotAPublicClient", "the app is public, but a secret was sent", _REGISTRATION),
+    700016: Row(CONFIG, "AppNotFound", "the app isn't known in this tenant", "Check client id, organization and cloud."),
+    70001: Row(CONFIG, "AppNotFound", "the app isn't known in this tenant", "Check client id, organization and cloud."),
+    700011: Row(CONFIG, "AppNotFound", "the app isn't known in this tenant", "Check client id, organization and cloud."),
+    7000112: Row(CONFIG, "AppDisabled", "the app is disabled", _REGISTRATION),
+    90002: Row(CONFIG, "TenantNotFound", "Microsoft doesn't know this tenant", "Check organization and cloud."),
+    50059: Row(CONFIG, "TenantNotFound", "no tenant was named", "Check organization and cloud."),
+    50128: Row(CONFIG, "TenantNotFound", "Microsoft doesn't know this tenant", "Check organization and cloud."),
+    90019: Row(CONFIG, "TenantNotFound", "no tenant was named", "Check organization and cloud."),
+    90038: Row(CONFIG, "OtherCloud", "the tenant is in another national cloud", "Set the tenant's --cloud."),
+    50194: Row(CONFIG, "NotMultiTenant", "the app isn't multi-tenant", _REGISTRATION),
+    90130: Row(CONFIG, "NotMultiTenant", "the app isn't multi-tenant", _REGISTRATION),
+    9001023: Row(CONFIG, "NotMultiTenant", "the grant isn't allowed on this endpoint", _REGISTRATION),
+    70011: Row(CONFIG, "ScopeInvalid", "the scope isn't valid", "Check the tenant's --scope."),
+    28002: Row(CONFIG, "ScopeInvalid", "the scope isn't valid", "Check the tenant's --scope."),
+    28003: Row(CONFIG, "ScopeInvalid", "the scope is empty", "Check the tenant's --scope."),
+    700022: Row(CONFIG, "ScopeInvalid", "the scope names several resources", "Check the tenant's --scope."),
+    65002: Row(CONFIG, "NotPreauthorized", "this first-party app isn't allowed to use this API", "Use an app of your own."),
+}
+
+#: Defaults by ``error`` (RFC 6749 section 5.2, RFC 8628 section 3.5, OpenID Connect) for codes without a row.
+DEFAULTS: Final[dict[str, Row]] = {
+    "invalid_grant": Row(SIGN_IN, "GrantRejected", "Microsoft rejects the grant", _SIGN_IN_AGAIN),
+    "interaction_required": Row(SIGN_IN, "InteractionRequired", "Microsoft wants the person to interact", _SIGN_IN_AGAIN),
+    "login_required": Row(SIGN_IN, "InteractionRequired", "Microsoft wants the person to interact", _SIGN_IN_AGAIN),
+    "consent_required": Row(SIGN_IN, "ConsentRequired", "the app's permissions weren't consented to", _SIGN_IN_AGAIN),
+    "invalid_client": Row(CONFIG, "ClientRejected", "Microsoft rejects the client", _REGISTRATION),
+    "unauthorized_client": Row(CONFIG, "ClientRejected", "the client isn't allowed to do this", _REGISTRATION),
+    "invalid_request": Row(CONFIG, "RequestRejected", "Microsoft rejects the request", "Check client id, scope, organization."),
+    "invalid_scope": Row(CONFIG, "ScopeInvalid", "the scope isn't valid", "Check the tenant's --scope."),
+    "unsupported_grant_type": Row(CONFIG, "GrantTypeUnsupported", "the server doesn't know this grant", _REGISTRATION),
+}
+
+UNKNOWN: Final = Row(RETRY, "UnknownError", "Microsoft answered an error that isn't known")
+
+
+def row_of(error: str, codes: tuple[int, ...]) -> Row:
+    """Return the row of the first known code, or the safe default of the error."""
+    for code in codes:
+        if code in ROWS:
+            return ROWS[code]
+    return DEFAULTS.get(error, UNKNOWN)

@@ -1,0 +1,185 @@
+"""Requests to Vault: bounded in time and size, with explicit trust, and at most one redirect, never to plain http.
+
+hvac builds the requests; what came back is an `Answer`, judged in `answers`. The token is not followed anywhere but by that
+one redirect (a standby that doesn't forward names the active node).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import requests
+from hvac.adapters import RawAdapter
+from requests.adapters import HTTPAdapter
+
+from vault_plugin.core.secret import Secret
+from vault_plugin.vault.environment import VaultSettings
+
+LARGEST: Final = 2 * 1024 * 1024
+REDIRECTS: Final = frozenset({301, 302, 307, 308})
+
+
+class NoAnswer(Exception):
+    """No usable answer came; whether Vault saw the request is unknown."""
+
+    def __init__(self, text: str, *, untrusted: bool = False) -> None:
+        """Take a text without any content of the request; `untrusted`: Vault's certificate was refused."""
+        super().__init__(text)
+        self.untrusted = untrusted
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Vault answered: the status, the texts of ``errors``, and the whole JSON object."""
+
+    status: int
+    errors: tuple[str, ...]
+    body: Mapping[str, Any] = field(repr=False)
+    date: datetime | None = None
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Return the object under ``data``, or an empty one."""
+        data = self.body.get("data")
+        return data if isinstance(data, dict) else {}
+
+
+class _Session(requests.Session):
+    """Reads at most 2 MiB of an answer and follows one redirect, never from https to http."""
+
+    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own
+        kwargs.update(allow_redirects=False, stream=True)
+        response = super().request(method, url, *args, **kwargs)
+        if response.status_code in REDIRECTS:
+            target = requests.compat.urljoin(response.url, response.headers.get("Location", ""))
+            response.close()
+            if str(url).startswith("https://") and not target.startswith("https://"):
+                msg = "Vault redirects from https to http"
+                raise NoAnswer(msg)
+            response = super().request(method, target, *args, **kwargs)
+        content = bytearray()
+        for chunk in response.iter_content(64 * 1024):
+            content += chunk
+            if len(content) > LARGEST:
+                response.close()
+                msg = "Vault's answer is larger than 2 MiB"
+                raise NoAnswer(msg)
+        response._content = bytes(content)
+        return response
+
+
+class _ServerName(HTTPAdapter):
+    """Checks the certificate for another name than the address's (``VAULT_TLS_SERVER_NAME``)."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        super().__init__(pool_maxsize=32)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own arguments
+        super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **kwargs)
+
+
+class Connection:
+    """A connection to one Vault, in one namespace. Thread-safe.
+
+    `token` is what requests carry; login replaces it. `on_request` is called with the kind of each request.
+    """
+
+    def __init__(self, settings: VaultSettings, on_request: Callable[[str], None] | None = None) -> None:
+        """Make the session; nothing is sent."""
+        session = _Session()
+        session.trust_env = False
+        adapter = _ServerName(settings.tls_server_name) if settings.tls_server_name else HTTPAdapter(pool_maxsize=32)
+        session.mount("https://", adapter)
+        session.mount("http://", HTTPAdapter(pool_maxsize=32))
+        verify = False if settings.skip_verify else (settings.ca_cert or settings.ca_path or True)
+        session.verify = verify
+        cert = (settings.client_cert, settings.client_key) if settings.client_cert else None
+        session.cert = cert
+        self.settings = settings
+        self.token = settings.token
+        self._on_request = on_request or (lambda _: None)
+        self._adapter = RawAdapter(
+            base_uri=settings.address,
+            verify=verify,
+            cert=cert,
+            timeout=(settings.connect_timeout.total_seconds(), settings.read_timeout.total_seconds()),
+            session=session,
+            namespace=settings.namespace or None,
+            strict_http=True,
+        )
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | bytes | None = None,
+        wrap_ttl: str | None = None,
+        token: Secret | None = None,
+        anonymous: bool = False,
+    ) -> Answer:
+        """Send one request with our token (or `token`, or none) and return the answer, whatever its status.
+
+        Raises:
+            NoAnswer: timeout, connection or TLS error, or an answer that can't be taken.
+        """
+        headers = {"X-Vault-Inconsistent": "forward-active-node"}
+        used = None if anonymous else token or self.token
+        if used is not None:
+            headers["X-Vault-Token"] = used.reveal()
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        self._on_request(_kind(method, path))
+        try:
+            response = self._adapter.request(
+                method.lower(), f"/v1/{path}", headers=headers, raise_exception=False, wrap_ttl=wrap_ttl, data=data
+            )
+        except requests.exceptions.SSLError:
+            msg = f"the certificate of {self.settings.address} isn't trusted"
+            raise NoAnswer(msg, untrusted=True) from None
+        except requests.exceptions.RequestException as error:
+            msg = f"{self.settings.address}: {_plain(error)}"
+            raise NoAnswer(msg) from None
+        except OSError:
+            msg = "a file of VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT or VAULT_CLIENT_KEY can't be read"
+            raise NoAnswer(msg, untrusted=True) from None
+        return _answer(response)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._adapter.close()
+
+
+def _answer(response: requests.Response) -> Answer:
+    try:
+        body = json.loads(response.content) if response.content else {}
+    except ValueError:
+        body = {"errors": ["the answer isn't JSON"]}
+    if not isinstance(body, dict):
+        body = {"errors": ["the answer isn't a JSON object"]}
+    listed = body.get("errors")
+    errors = tuple(str(text) for text in listed) if isinstance(listed, list) else ()
+    try:
+        date = parsedate_to_datetime(response.headers["Date"])
+    except (KeyError, ValueError, TypeError):
+        date = None
+    return Answer(response.status_code, errors, body, date)
+
+
+def _kind(method: str, path: str) -> str:
+    """Return what a request is for, without any name: method and the first segments."""
+    parts = path.split("/")
+    return f"{method} {'/'.join(parts[1:3])}" if len(parts) > 2 else f"{method} {parts[0]}"  # noqa: PLR2004 - mount, api, kind
+
+
+def _plain(error: requests.exceptions.RequestException) -> str:
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return "no connection in time"
+    if isinstance(error, requests.exceptions.Timeout):
+        return "no answer in time"
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return "the connection failed or broke"
+    return type(error).__name__

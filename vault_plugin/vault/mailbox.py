@@ -1,0 +1,108 @@
+"""The mailbox: operators create requests and can do nothing else with them; the service reads and deletes them.
+
+A request is *metadata*-deleted: a soft delete would leave its name taken.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from vault_plugin.core.errors import StoreUnavailable
+from vault_plugin.core.names import is_name, is_request_id
+from vault_plugin.core.ports import Letter
+from vault_plugin.core.published import Request
+from vault_plugin.vault.answers import Outcome, error_of, outcome_of
+from vault_plugin.vault.store import KvStore
+
+LARGEST: Final = 64 * 1024
+A_ROUND: Final = 100
+A_TENANT: Final = 5
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as it was read: a problem instead of a request where it isn't one. `created_at` is Vault's own time."""
+
+    letter: Letter
+    created_at: datetime
+    request: Request | None
+    problem: str = ""
+
+
+class Mailbox:
+    """``requests/NAME/ID`` of one mount."""
+
+    def __init__(self, store: KvStore) -> None:
+        """Take the store whose mount holds the mailbox."""
+        self._store = store
+
+    def waiting(self) -> Iterator[Letter]:
+        """Return what waits: at most 100 letters a round, five a tenant. Names that aren't ours are passed over."""
+        taken = 0
+        for name in self._store.list(Request.kind):
+            if not is_name(name):
+                self._store.report("request_name_refused", path=f"{Request.kind}/{name!r}")
+                continue
+            for request_id in self._store.list(f"{Request.kind}/{name}")[:A_TENANT]:
+                if not is_request_id(request_id):
+                    self._store.report("request_id_refused", path=f"{Request.kind}/{name}")
+                    continue
+                if taken == A_ROUND:
+                    return
+                taken += 1
+                yield Letter(name, request_id)
+
+    def read(self, letter: Letter) -> Received | None:
+        """Return the request, or None if it is gone.
+
+        Raises:
+            StoreUnavailable, StoreDenied: Vault's trouble.
+        """
+        path = _path(letter)
+        answer = self._store.ask("GET", f"{self._store.mount}/data/{path}", f"reading {path}")
+        metadata = answer.data.get("metadata")
+        if not isinstance(metadata, dict) or not metadata.get("created_time"):
+            if answer.status == 404 and not answer.errors:  # noqa: PLR2004 - absent
+                return None
+            raise error_of(answer, f"reading {path}")
+        created_at = datetime.fromisoformat(str(metadata["created_time"]))
+        data = answer.data.get("data")
+        if data is None:
+            return Received(letter, created_at, None, "deleted")
+        if len(json.dumps(data)) > LARGEST:
+            return Received(letter, created_at, None, "over 64 KiB")
+        try:
+            return Received(letter, created_at, Request.model_validate(data))
+        except ValidationError as error:
+            fields = ", ".join(sorted({".".join(map(str, e["loc"]))[:40] for e in error.errors()}))
+            return Received(letter, created_at, None, f"doesn't match the schema: {fields}")
+
+    def delete(self, letter: Letter) -> None:
+        """Remove a request for good. Repeatable."""
+        path = _path(letter)
+        answer = self._store.ask("DELETE", f"{self._store.mount}/metadata/{path}", f"deleting {path}")
+        if outcome_of(answer) not in (Outcome.OK, Outcome.MISSING):
+            raise error_of(answer, f"deleting {path}")
+
+    def post(self, letter: Letter, request: Request) -> None:
+        """Create a request. Vault itself refuses to overwrite one.
+
+        Raises:
+            StoreDenied, StoreUnavailable: Vault's trouble.
+        """
+        path = _path(letter)
+        body = {"options": {"cas": 0}, "data": request.to_vault()}
+        answer = self._store.ask("POST", f"{self._store.mount}/data/{path}", f"posting {path}", body)
+        if outcome_of(answer) is Outcome.LOST:
+            msg = f"{path} exists already"
+            raise StoreUnavailable(msg, reason="RequestExists", remedy="Post it again under a new id.")
+        if outcome_of(answer) is not Outcome.OK:
+            raise error_of(answer, f"posting {path}")
+
+
+def _path(letter: Letter) -> str:
+    return f"{Request.kind}/{letter.name}/{letter.id}"

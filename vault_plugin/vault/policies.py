@@ -1,0 +1,164 @@
+"""The policies of DESIGN 4, as data, for any mount; rendered as HCL and compared as rules, not as bytes."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from vault_plugin.core.names import check_name
+
+Rules = Mapping[str, frozenset[str]]
+
+_SELF: Final = {"auth/token/lookup-self": "read", "auth/token/renew-self": "update"}
+_SERVICE: Final = _SELF | {
+    "auth/token/revoke-self": "update",
+    "{m}/data/servers/+": "read",
+    "{m}/data/tenants/+": "read",
+    "{m}/metadata/servers/": "list",
+    "{m}/metadata/tenants/": "list",
+    "{m}/metadata/requests/*": "list delete",
+    "{m}/data/requests/+/+": "read",
+    "{m}/metadata/credentials/": "list",
+    "{m}/metadata/sign-ins/": "list",
+    "{m}/data/credentials/+": "create read update",
+    "{m}/data/sign-ins/+": "create read update",
+    "{m}/data/status/+": "create read update",
+    "{m}/data/prompts/+": "create read update",
+    "{m}/data/tokens/+": "create read update",
+    "{m}/data/service/*": "create read update",
+    "{m}/destroy/credentials/+": "update",
+    "{m}/destroy/sign-ins/+": "update",
+    "{m}/destroy/prompts/+": "update",
+    "{m}/destroy/tokens/+": "update",
+}
+_OPERATOR: Final = _SELF | {
+    "{m}/data/servers/+": "read",
+    "{m}/metadata/servers/": "list",
+    "{m}/data/tenants/+": "create read update",
+    "{m}/metadata/tenants/": "list",
+    "{m}/data/requests/+/+": "create",
+    "{m}/data/status/+": "read",
+    "{m}/metadata/status/": "list",
+    "{m}/data/prompts/+": "read",
+    "{m}/data/service/*": "read",
+}
+_ADMIN: Final = _OPERATOR | {
+    "{m}/data/servers/+": "create read update",
+    "{m}/metadata/servers/+": "delete",
+    "{m}/metadata/tenants/+": "delete",
+}
+_CONSUMER: Final = {"{m}/data/tokens/+": "read"}
+#: A group is a name prefix. LIST can't be cut by prefix, so a group's operators get none of tenants and status.
+_GROUP: Final = _SELF | {
+    "{m}/data/servers/+": "read",
+    "{m}/metadata/servers/": "list",
+    "{m}/data/tenants/{n}-*": "create read update",
+    "{m}/data/requests/{n}-*": "create",
+    "{m}/data/status/{n}-*": "read",
+    "{m}/data/prompts/{n}-*": "read",
+    "{m}/data/service/*": "read",
+}
+_REGISTRAR: Final = {
+    "sys/mounts/{m}": "create read update",
+    "sys/mounts/{m}/tune": "read update",
+    "{m}/config": "read update",
+    "sys/policies/acl/{p}-*": "create read update",
+    "sys/auth": "read",
+    "auth/{a}/role/{p}-service": "create read update",
+    "auth/{a}/role/{p}-service/role-id": "read",
+    "auth/{a}/role/{p}-service/secret-id": "create update",
+}
+
+
+def prefix_of(mount: str) -> str:
+    """Return what the policies and roles of a mount begin with."""
+    return mount.strip("/").replace("/", "-")
+
+
+def policies(mount: str, groups: tuple[str, ...] = (), consumers: tuple[str, ...] = ()) -> dict[str, Rules]:
+    """Return the policies of a mount by name. Names go through the check: a wild one would widen a policy.
+
+    Raises:
+        NameRefused: a group's or consumer's name may not stand in a policy.
+    """
+    prefix = prefix_of(mount)
+    made = {
+        f"{prefix}-service": _rules(_SERVICE, mount),
+        f"{prefix}-admin": _rules(_ADMIN, mount),
+        f"{prefix}-operator": _rules(_OPERATOR, mount),
+        f"{prefix}-consumer": _rules(_CONSUMER, mount),
+    }
+    for group in groups:
+        made[f"{prefix}-operator-{check_name(group, 'group')}"] = _rules(_GROUP, mount, group)
+    for consumer in consumers:
+        path = f"{mount}/data/tokens/{check_name(consumer, 'tenant')}"
+        made[f"{prefix}-consumer-{consumer}"] = {path: frozenset({"read"})}
+    return made
+
+
+def registrar(mount: str, auth_mount: str, *, enable_auth: bool) -> Rules:
+    """Return what the token that registers needs."""
+    rules = dict(_rules(_REGISTRAR, mount, auth_mount=auth_mount))
+    if enable_auth:
+        rules[f"sys/auth/{auth_mount}"] = frozenset({"create", "update", "sudo"})
+    return rules
+
+
+def _rules(table: Mapping[str, str], mount: str, name: str = "", auth_mount: str = "") -> Rules:
+    return {
+        path.format(m=mount, n=name, p=prefix_of(mount), a=auth_mount): frozenset(words.split())
+        for path, words in table.items()
+    }
+
+
+def render(rules: Rules, mount: str) -> str:
+    """Return the policy as HCL. The comment tells whose it is."""
+    lines = [f"# Made by vb365 register for the mount {mount}/"]
+    for path, capabilities in rules.items():
+        words = ", ".join(f'"{word}"' for word in sorted(capabilities))
+        lines.append(f'path "{path}" {{ capabilities = [{words}] }}')
+    return "\n".join(lines) + "\n"
+
+
+_BLOCK: Final = re.compile(r'\s*path\s+"(?P<path>[^"\\]*)"\s*\{(?P<body>[^{}]*)\}')
+_CAPABILITIES: Final = re.compile(r"\s*capabilities\s*=\s*\[(?P<words>[^\]]*)\]\s*,?\s*")
+_COMMENT: Final = re.compile(r"^\s*(#|//).*$", re.MULTILINE)
+
+
+def parse(text: str) -> Rules | None:
+    """Read a policy, HCL or JSON; None if it says anything that ours never say."""
+    if text.lstrip().startswith("{"):
+        return _parse_json(text)
+    rest = _COMMENT.sub("", text)
+    rules: dict[str, frozenset[str]] = {}
+    while rest.strip():
+        block = _BLOCK.match(rest)
+        words = _CAPABILITIES.fullmatch(block["body"].replace("\n", " ")) if block else None
+        if block is None or words is None:
+            return None
+        listed = frozenset(re.findall(r'"([a-z]+)"', words["words"]))
+        rules[block["path"]] = rules.get(block["path"], frozenset()) | listed
+        rest = rest[block.end() :]
+    return rules
+
+
+def _parse_json(text: str) -> Rules | None:
+    try:
+        paths = json.loads(text)["path"]
+        return {path: frozenset(rule["capabilities"]) for path, rule in paths.items() if set(rule) == {"capabilities"}}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def differences(wanted: Rules, found: Rules | None) -> list[str]:
+    """Return in words how a policy differs from what it should be; nothing if it says the same."""
+    if found is None:
+        return ["can't be read as rules of ours (edited by hand?)"]
+    texts = [f"lacks a rule on {path}" for path in wanted if path not in found]
+    texts += [f"has a foreign rule on {path}" for path in found if path not in wanted]
+    texts += [
+        f"{path} has [{' '.join(sorted(found[path]))}] instead of [{' '.join(sorted(wanted[path]))}]"
+        for path in wanted
+        if path in found and found[path] != wanted[path]
+    ]
+    return texts

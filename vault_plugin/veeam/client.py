@@ -1,0 +1,166 @@
+"""The client of VB365: one request a method, no waiting, no retrying. Trust is the server's own and goes with each request."""
+
+import ssl
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from vault_plugin.core.errors import BackupServerUnavailable, ConfigurationError
+from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.secret import Secret
+from vault_plugin.core.tenants import ServerSpec
+from vault_plugin.veeam import messages
+from vault_plugin.wire import NotSent, Unanswered, send, session_of
+
+PROOF_TIMEOUT = timedelta(seconds=15)
+
+
+class _TrustAdapter(HTTPAdapter):
+    """Trusts what one server's document says: a CA as PEM text, or a certificate by its SHA-256 fingerprint."""
+
+    def __init__(self, server: ServerSpec) -> None:
+        self._server = server
+        super().__init__(pool_connections=2, pool_maxsize=8)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own arguments
+        server = self._server
+        if server.ca_pem is not None:
+            kwargs["ssl_context"] = ssl.create_default_context(cadata=server.ca_pem)
+        if server.fingerprint_sha256 is not None:
+            kwargs["assert_fingerprint"] = server.fingerprint_sha256
+            kwargs["assert_hostname"] = False
+        super().init_poolmanager(*args, **kwargs)
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:  # noqa: ANN401, FBT001 - requests' own
+        server = self._server
+        if server.ca_pem is not None:
+            conn.cert_reqs = "CERT_REQUIRED"
+        elif server.fingerprint_sha256 is not None or server.insecure:
+            conn.cert_reqs = "CERT_NONE"
+        else:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has none
+
+    def build_connection_pool_key_attributes(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str,  # noqa: FBT001 - requests' own signature
+        cert: Any = None,  # noqa: ANN401 - requests' own
+    ) -> Any:  # noqa: ANN401 - requests' own
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        if self._server.ca_pem is not None:
+            pool = {"cert_reqs": "CERT_REQUIRED"}
+        elif self._server.fingerprint_sha256 is not None or self._server.insecure:
+            pool = {"cert_reqs": "CERT_NONE"}
+        return host, pool
+
+
+class VeeamClient:
+    """Implements `vault_plugin.core.ports.BackupServer` over HTTPS. Thread-safe.
+
+    A server's document chooses the trust; without any the system's authorities, or `ca_bundle`, are trusted.
+    Never follows a redirect.
+    """
+
+    def __init__(self, ca_bundle: str | None = None) -> None:
+        """Take the trust for servers that choose none."""
+        self._verify: str | bool = ca_bundle or True
+        self._sessions: dict[tuple[str, str | None, str | None, bool], requests.Session] = {}
+        self._lock = threading.Lock()
+
+    def exchange(self, server: ServerSpec, organization: str, assertion: Secret, timeout: timedelta) -> TokenAnswer:
+        """Exchange an assertion for a pair (``jwt-bearer``).
+
+        Raises:
+            BackupServerError: see `vault_plugin.core.errors`.
+        """
+        form = messages.exchange_form(server.api_version, organization, assertion)
+        return messages.token_answer(self._token(server, form, timeout), "exchanging the assertion")
+
+    def refresh(self, server: ServerSpec, refresh_token: Secret, timeout: timedelta) -> TokenAnswer:
+        """Refresh the pair.
+
+        Raises:
+            BackupServerError: see `vault_plugin.core.errors`.
+        """
+        form = messages.refresh_form(server.api_version, refresh_token)
+        return messages.token_answer(self._token(server, form, timeout), "refreshing")
+
+    def logout(self, server: ServerSpec, access_token: Secret) -> None:
+        """End the session of this token (v7 and later; older versions have no such call).
+
+        Raises:
+            BackupServerError: it isn't known to be ended.
+        """
+        answer = self._call(server, "POST", "token/logout", access_token)
+        if answer.status not in (200, 204):
+            raise messages.error_of(answer, "logging out")
+
+    def organization(self, server: ServerSpec, access_token: Secret) -> str:
+        """Return the name of the organization that the token is for: the cheapest proof that it works.
+
+        Raises:
+            BackupServerError: it doesn't work, or nobody knows.
+        """
+        return messages.organization_name(self._call(server, "GET", "Organization", access_token))
+
+    def served_versions(self, server: ServerSpec) -> list[str]:
+        """Return the API versions that the server serves, newest first. Anonymous, outside the token endpoint's throttle.
+
+        Raises:
+            BackupServerUnavailable: no answer.
+        """
+        served = []
+        for version in messages.VERSIONS:
+            answer = self._send(server, "GET", f"{version}/ServiceInstance", None, {}, PROOF_TIMEOUT)
+            if answer.status in (200, 401, 403):
+                served.append(version)
+        return served
+
+    def _token(self, server: ServerSpec, form: Mapping[str, str], timeout: timedelta) -> messages.Answer:
+        return self._send(server, "POST", f"{server.api_version}/token", form, {}, timeout)
+
+    def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> messages.Answer:
+        headers = {"Authorization": f"Bearer {access_token.reveal()}"}
+        return self._send(server, method, f"{server.api_version}/{path}", None, headers, PROOF_TIMEOUT)
+
+    def _send(
+        self,
+        server: ServerSpec,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None,
+        headers: Mapping[str, str],
+        timeout: timedelta,
+    ) -> messages.Answer:
+        try:
+            reply = send(
+                self._session(server),
+                method,
+                f"{server.url}/{path}",
+                data=form,
+                headers=headers,
+                verify=self._verify,
+                connect=server.connect_timeout.total_seconds(),
+                total=timeout.total_seconds(),
+            )
+        except (NotSent, Unanswered) as error:
+            msg = f"{server.url}: {error}"
+            sent = isinstance(error, Unanswered)
+            raise BackupServerUnavailable(msg, reason=error.reason, remedy=error.remedy, sent=sent) from None
+        return messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
+
+    def _session(self, server: ServerSpec) -> requests.Session:
+        key = (server.url, server.ca_pem, server.fingerprint_sha256, server.insecure)
+        with self._lock:
+            if key not in self._sessions:
+                try:
+                    session = session_of(_TrustAdapter(server))
+                except ssl.SSLError:
+                    msg = f"{server.url}: ca_pem is not a PEM certificate"
+                    raise ConfigurationError(msg, remedy="vb365 server set NAME --ca-file PEM") from None
+                self._sessions[key] = session
+            return self._sessions[key]
