@@ -4,7 +4,6 @@ import importlib.metadata
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from vault_plugin.cli import exits, register, server, sign_in, status, tenant
@@ -62,19 +61,15 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors are shown on stderr."""
     try:
-        result = app(arguments, standalone_mode=False)
+        app(arguments)
     except Error as error:
         exits.show(error, as_json=_as_json(), name=_name(arguments))
         return int(exits.code_of(error))
-    except click.exceptions.Abort:
-        return int(exits.Exit.INTERRUPTED)
     except KeyboardInterrupt:
         return int(exits.Exit.INTERRUPTED)
-    except click.ClickException as error:
-        wrong = ConfigurationError(error.format_message(), remedy=f"See: vb365 {_command(error)}--help")
-        exits.show(wrong, as_json=_as_json())
-        return int(exits.Exit.REFUSED)
-    return result if isinstance(result, int) else 0
+    except SystemExit as end:  # typer's own end: usage errors are 2, as ours
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 def _as_json() -> bool:
@@ -82,12 +77,6 @@ def _as_json() -> bool:
         return form() == "json"
     except ConfigurationError:
         return False
-
-
-def _command(error: click.ClickException) -> str:
-    context = getattr(error, "ctx", None)
-    words = context.command_path.split()[1:] if context else []
-    return "".join(f"{word} " for word in words)
 
 
 def _name(arguments: list[str]) -> str:
