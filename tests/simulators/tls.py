@@ -3,6 +3,7 @@
 import hashlib
 import ssl
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import trustme
@@ -16,6 +17,11 @@ class Authority:
         self._directory = directory
         self.ca_file = directory / "ca.pem"
         self._ca.cert_pem.write_to_path(str(self.ca_file))
+
+    @cached_property
+    def shared_context(self) -> ssl.SSLContext:
+        """Return one server's context for all who need nothing special: keys take time to make."""
+        return self.context()
 
     @property
     def pem(self) -> str:

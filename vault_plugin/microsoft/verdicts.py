@@ -150,6 +150,7 @@ DEFAULTS: Final[dict[str, Row]] = {
     "interaction_required": Row(SIGN_IN, "InteractionRequired", "Microsoft wants the person to interact", _SIGN_IN_AGAIN),
     "login_required": Row(SIGN_IN, "InteractionRequired", "Microsoft wants the person to interact", _SIGN_IN_AGAIN),
     "consent_required": Row(SIGN_IN, "ConsentRequired", "the app's permissions weren't consented to", _SIGN_IN_AGAIN),
+    "bad_verification_code": Row(SIGN_IN, "CodeUnknown", "Microsoft doesn't know this code (any more)", _SIGN_IN_AGAIN),
     "invalid_client": Row(CONFIG, "ClientRejected", "Microsoft rejects the client", _REGISTRATION),
     "unauthorized_client": Row(CONFIG, "ClientRejected", "the client isn't allowed to do this", _REGISTRATION),
     "invalid_request": Row(CONFIG, "RequestRejected", "Microsoft rejects the request", "Check client id, scope, organization."),

@@ -29,7 +29,7 @@ NO_RIGHTS_PAUSE: Final = timedelta(seconds=30)
 FAULT_PAUSE: Final = timedelta(seconds=60)
 
 #: So often a read may be older than what check-and-set knows; then the path was deleted and begun anew.
-STALE_READS: Final = 8
+STALE_READS: Final = 5
 
 Report = Callable[..., None]
 

@@ -1,0 +1,217 @@
+"""When, what next, and why."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure, Purpose, Rung, TokenPair
+from vault_plugin.core.policy import Do, View, full_ladder, ladder, next_action, taken_over
+from vault_plugin.core.secret import Secret
+from vault_plugin.core.states import Reason, State
+from vault_plugin.core.tenants import TenantSpec
+from vault_plugin.core.timing import Policy, backoff, budget_left, call_timeout, due_at, overlap
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+POLICY = Policy()
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+lives = st.timedeltas(min_value=timedelta(seconds=20), max_value=timedelta(days=4))
+rereads = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(hours=2))
+
+
+def pair(life: timedelta = HOUR, age: timedelta = timedelta(0), **more: object) -> TokenPair:
+    issued_at = NOW - age
+    fields = {"access_token": Secret("a"), "refresh_token": Secret("r"), "issued_at": issued_at}
+    return TokenPair(**fields, expires_at=issued_at + life, **more)
+
+
+def assertion(age: timedelta = timedelta(0), *, refreshable: bool = True) -> Assertion:
+    obtained_at = NOW - age
+    return Assertion(
+        json_text=Secret("{}"),
+        obtained_at=obtained_at,
+        expires_at=obtained_at + HOUR,
+        refreshable=refreshable,
+        signed_in_at=NOW,
+    )
+
+
+def credential(**more: object) -> Credential:
+    fields: dict[str, object] = {"state": State.ACTIVE, "since": NOW, "pair": pair(), "assertion": assertion()}
+    return Credential(**(fields | more))
+
+
+def view(held: Credential, **more: object) -> View:
+    fields: dict[str, object] = {"tenant": TenantSpec(server="vbr"), "refused": "", "changed": (), "instance": "me:1"}
+    return View(name="acme", credential=held, **(fields | more))
+
+
+def attempt(**more: object) -> Attempt:
+    fields: dict[str, object] = {
+        "id": "a1", "instance": "me:1", "ladder": (Rung.REFRESH, Rung.EXCHANGE, Rung.REASSERT), "generation": 1,
+        "before": State.ACTIVE, "before_since": NOW, "started_at": NOW, "deadline": NOW + MINUTE,
+    }  # fmt: skip
+    return Attempt(**(fields | more))
+
+
+def failure(rung: Rung = Rung.REFRESH, age: timedelta = timedelta(0), verdict: str = "") -> Failure:
+    return Failure(at=NOW - age, rung=rung, reason="ServerError", text="500", verdict=verdict)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_hours_token_rotates_after_37_to_40_minutes() -> None:
+    """DESIGN 6: overlap 20 minutes, jitter up to 3."""
+    ages = [due_at(name, g, pair(), 5 * MINUTE, POLICY) - NOW for name in ("acme", "globex") for g in range(50)]
+
+    assert min(ages) >= 37 * MINUTE
+    assert max(ages) <= 40 * MINUTE
+    assert len(set(ages)) > 90
+
+
+@given(lives, rereads, st.integers(0, 10**6))
+def test_due_is_after_issue_and_before_expiry(life: timedelta, reread: timedelta, generation: int) -> None:
+    """The overlap is at most two thirds of the life, the jitter a twentieth."""
+    held = pair(life)
+    due = due_at("acme", generation, held, reread, POLICY)
+
+    assert held.issued_at + life * 0.28 <= due <= held.expires_at - life / 4
+    assert due == due_at("acme", generation, held, reread, POLICY)
+
+
+@given(lives, rereads)
+def test_the_overlap_covers_reread_and_outage_where_it_can(life: timedelta, reread: timedelta) -> None:
+    """Or it is two thirds of the life and the budget says what is left."""
+    covered = overlap(life, reread, POLICY)
+
+    assert covered >= min(reread + POLICY.outage_budget + POLICY.margin, life * 2 / 3)
+    assert budget_left(life, reread, POLICY) == covered - reread - POLICY.margin
+
+
+@given(st.timedeltas(min_value=-2 * HOUR, max_value=2 * HOUR), lives)
+def test_backoff_stays_within_its_bounds(remaining: timedelta, life: timedelta) -> None:
+    """At least the smaller of 5 s and life/60; at most 5 min before expiry and 15 min after."""
+    wait = backoff(NOW, NOW + remaining, life)
+
+    assert wait >= min(timedelta(seconds=5), life / 60)
+    assert wait <= (5 * MINUTE if remaining > timedelta(0) else 15 * MINUTE) or wait == min(timedelta(seconds=5), life / 60)
+
+
+def test_a_calls_timeout_leaves_time_for_another_try() -> None:
+    """A quarter of the remaining life while that is positive."""
+    assert call_timeout(35 * MINUTE / 60, NOW + 20 * timedelta(seconds=1), NOW) == timedelta(seconds=5)
+    assert call_timeout(timedelta(seconds=35), NOW - MINUTE, NOW) == timedelta(seconds=35)
+    assert call_timeout(timedelta(seconds=35), None, NOW) == timedelta(seconds=35)
+
+
+# --- the ladder ------------------------------------------------------------------------------------------------------
+
+
+def test_the_ladder_holds_only_what_can_work() -> None:
+    """No pair, no refresh; an old assertion isn't exchanged; without a refresh token nothing is renewed."""
+    assert full_ladder(credential(), NOW) == (Rung.REFRESH, Rung.EXCHANGE, Rung.REASSERT)
+    assert full_ladder(credential(pair=pair(spent=True)), NOW) == (Rung.EXCHANGE, Rung.REASSERT)
+    assert full_ladder(credential(assertion=assertion(2 * HOUR)), NOW) == (Rung.REFRESH, Rung.REASSERT)
+    assert full_ladder(credential(pair=None, assertion=assertion(2 * HOUR, refreshable=False)), NOW) == ()
+
+
+def test_a_rung_that_only_errs_lets_the_next_one_try_first() -> None:
+    """After three answered errors, with less than half of the overlap left."""
+    failing = credential(pair=pair(age=52 * MINUTE), failures=(failure(),) * 3)
+
+    assert ladder(failing, NOW, POLICY, 5 * MINUTE)[0] is Rung.EXCHANGE
+    assert ladder(failing.replace(failures=(failure(),) * 2), NOW, POLICY, 5 * MINUTE)[0] is Rung.REFRESH
+    early = failing.replace(pair=pair(age=42 * MINUTE))
+    assert ladder(early, NOW, POLICY, 5 * MINUTE)[0] is Rung.REFRESH
+
+
+def test_a_refresh_that_is_taken_over_goes_on_by_a_new_session() -> None:
+    """Only then is the same refresh token tried again."""
+    rotating = credential(state=State.ROTATING, attempt=attempt())
+
+    assert taken_over(rotating, NOW) == (Rung.EXCHANGE, Rung.REASSERT, Rung.REFRESH)
+    assert taken_over(rotating.replace(assertion=None), NOW) == (Rung.REFRESH,)
+
+
+# --- the questions ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "more", "do", "reason"),
+    [
+        pytest.param(credential(), {"tenant": None}, Do.HOLD, Reason.TENANT_REMOVED, id="the spec is gone"),
+        pytest.param(
+            credential(), {"tenant": TenantSpec(server="vbr", paused=True)}, Do.HOLD, Reason.PAUSED, id="the operator paused it"
+        ),
+        pytest.param(credential(state=State.REVOKED), {}, Do.HOLD, Reason.REVOKED, id="revoked"),
+        pytest.param(
+            Credential(since=NOW), {}, Do.HOLD, Reason.NEVER_SIGNED_IN, id="nothing is stored"
+        ),
+        pytest.param(credential(), {"changed": ("server",)}, Do.HOLD, Reason.CONFIGURATION_CHANGED, id="the server was changed"),
+        pytest.param(credential(), {"refused": "no"}, Do.HOLD, Reason.CONFIGURATION_REFUSED, id="the authority isn't allowed"),
+        pytest.param(
+            credential(state=State.ROTATING, attempt=attempt(instance="other:1")), {}, Do.HOLD, Reason.IN_FLIGHT,
+            id="another's attempt is under way",
+        ),
+        pytest.param(
+            credential(state=State.ROTATING, attempt=attempt(instance="other:1")), {"unchanged_for": MINUTE},
+            Do.ATTEMPT, Reason.TAKEN_OVER, id="another's attempt was seen unchanged for its lease",
+        ),
+        pytest.param(
+            credential(state=State.ROTATING, attempt=attempt()), {}, Do.ATTEMPT, Reason.TAKEN_OVER, id="my own after a restart"
+        ),
+        pytest.param(
+            credential(state=State.ROTATING, attempt=attempt(climbed=True)), {}, Do.ATTEMPT, Reason.CLIMBED,
+            id="the next rung of my own",
+        ),
+        pytest.param(credential(requested="r1"), {}, Do.ATTEMPT, Reason.REQUESTED, id="an operator asks for it"),
+        pytest.param(
+            credential(state=State.NEEDS_SIGN_IN, reason=Reason.GRANT_REJECTED), {}, Do.HOLD, Reason.GRANT_REJECTED,
+            id="a person is needed",
+        ),
+        pytest.param(
+            credential(state=State.NEEDS_SIGN_IN, since=NOW - timedelta(days=1)), {}, Do.ATTEMPT, Reason.SILENT_RETRY,
+            id="one silent try a day",
+        ),
+        pytest.param(
+            credential(state=State.BLOCKED, reason=Reason.MISCONFIGURED, since=NOW - 14 * MINUTE), {}, Do.HOLD,
+            Reason.MISCONFIGURED, id="blocked for less than 15 minutes",
+        ),
+        pytest.param(
+            credential(state=State.BLOCKED, since=NOW - 15 * MINUTE), {}, Do.ATTEMPT, Reason.RETRYING,
+            id="blocked for 15 minutes",
+        ),
+        pytest.param(
+            credential(pair=pair(age=50 * MINUTE), failures=(failure(),)), {}, Do.HOLD, Reason.BACKING_OFF, id="it has just erred"
+        ),
+        pytest.param(credential(pair=pair(age=50 * MINUTE)), {}, Do.ATTEMPT, Reason.DUE, id="it is due"),
+        pytest.param(
+            credential(assertion=assertion(timedelta(days=4))), {}, Do.ATTEMPT, Reason.KEEP_ALIVE, id="the grant is idle"
+        ),
+        pytest.param(credential(), {}, Do.HOLD, Reason.NOT_DUE, id="nothing is to be done"),
+    ],
+)  # fmt: skip
+def test_the_first_question_that_has_an_answer_decides(
+    held: Credential, more: dict[str, object], do: Do, reason: Reason
+) -> None:
+    """Each line is a sentence of the design."""
+    action = next_action(view(held, **more), NOW, POLICY)
+
+    assert (action.do, action.reason) == (do, reason)
+    assert (action.do is Do.ATTEMPT) == bool(action.ladder)
+
+
+def test_a_sign_ins_attempt_stays_a_sign_ins_attempt() -> None:
+    """Taken over, it is exchanged from the sign-in's record."""
+    rotating = credential(state=State.ROTATING, attempt=attempt(purpose=Purpose.SIGN_IN, ladder=(Rung.EXCHANGE,)))
+
+    assert next_action(view(rotating), NOW, POLICY).purpose is Purpose.SIGN_IN
+
+
+def test_long_blocked_is_retried_hourly() -> None:
+    """After two hours of quarters of an hour."""
+    held = credential(state=State.BLOCKED, since=NOW - 3 * HOUR, last_error=failure(age=20 * MINUTE))
+
+    assert next_action(view(held), NOW, POLICY).at == NOW + 40 * MINUTE
