@@ -1,6 +1,7 @@
 """When, what next, and why."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,9 +21,9 @@ lives = st.timedeltas(min_value=timedelta(seconds=20), max_value=timedelta(days=
 rereads = st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(hours=2))
 
 
-def pair(life: timedelta = HOUR, age: timedelta = timedelta(0), **more: object) -> TokenPair:
+def pair(life: timedelta = HOUR, age: timedelta = timedelta(0), **more: Any) -> TokenPair:
     issued_at = NOW - age
-    fields = {"access_token": Secret("a"), "refresh_token": Secret("r"), "issued_at": issued_at}
+    fields: dict[str, Any] = {"access_token": Secret("a"), "refresh_token": Secret("r"), "issued_at": issued_at}
     return TokenPair(**fields, expires_at=issued_at + life, **more)
 
 
@@ -37,18 +38,18 @@ def assertion(age: timedelta = timedelta(0), *, refreshable: bool = True) -> Ass
     )
 
 
-def credential(**more: object) -> Credential:
-    fields: dict[str, object] = {"state": State.ACTIVE, "since": NOW, "pair": pair(), "assertion": assertion()}
+def credential(**more: Any) -> Credential:
+    fields: dict[str, Any] = {"state": State.ACTIVE, "since": NOW, "pair": pair(), "assertion": assertion()}
     return Credential(**(fields | more))
 
 
-def view(held: Credential, **more: object) -> View:
-    fields: dict[str, object] = {"tenant": TenantSpec(server="vbr"), "refused": "", "changed": (), "instance": "me:1"}
+def view(held: Credential, **more: Any) -> View:
+    fields: dict[str, Any] = {"tenant": TenantSpec(server="vbr"), "refused": "", "changed": (), "instance": "me:1"}
     return View(name="acme", credential=held, **(fields | more))
 
 
-def attempt(**more: object) -> Attempt:
-    fields: dict[str, object] = {
+def attempt(**more: Any) -> Attempt:
+    fields: dict[str, Any] = {
         "id": "a1", "instance": "me:1", "ladder": (Rung.REFRESH, Rung.EXCHANGE, Rung.REASSERT), "generation": 1,
         "before": State.ACTIVE, "before_since": NOW, "started_at": NOW, "deadline": NOW + MINUTE,
     }  # fmt: skip

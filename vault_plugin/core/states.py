@@ -119,7 +119,6 @@ class Reason(StrEnum):
     BACKING_OFF = "BackingOff"
     PAUSED = "Paused"
     TENANT_REMOVED = "TenantRemoved"
-    SERVER_REMOVED = "ServerRemoved"
     CONFIGURATION_CHANGED = "ConfigurationChanged"
     CONFIGURATION_REFUSED = "ConfigurationRefused"
     SILENT_RETRY = "SilentRetry"

@@ -1,0 +1,173 @@
+"""The write rule of DESIGN 4 against a real OpenBao behind a proxy that loses, delays and repeats."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.openbao import OpenBao
+from tests.simulators.http import Response
+from tests.vault.proxy import LossyProxy, Trick
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.errors import StoreDenied, StoreUnavailable, VersionConflict
+from vault_plugin.vault.connection import Connection
+from vault_plugin.vault.environment import read
+from vault_plugin.vault.login import Login, LoginSettings
+from vault_plugin.vault.store import KvStore
+
+pytestmark = pytest.mark.vault
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+FIRST, SECOND = Credential(since=NOW, generation=1), Credential(since=NOW, generation=2)
+PATH = "/data/credentials/acme"
+
+
+class Lossy:
+    """A store behind the proxy, and what it reported."""
+
+    def __init__(self, openbao: OpenBao, mount: str, **settings: str) -> None:
+        self.proxy = LossyProxy(openbao.url)
+        self.events: list[str] = []
+        settings = {"VAULT_ADDR": self.proxy.url, "VAULT_TOKEN": openbao.token, "VAULT_CLIENT_TIMEOUT": "2s"} | settings
+        connection = Connection(read(settings))
+        login = Login(connection, LoginSettings())
+        self.store = KvStore(connection, login, mount, lambda event, **_: self.events.append(event))
+
+    def trick(self, kind: str, method: str = "POST", **more: object) -> None:
+        self.proxy.tricks.append(Trick(method, PATH, kind, **more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def lossy(openbao: OpenBao, mount: str) -> Iterator[Lossy]:
+    made = Lossy(openbao, mount)
+    yield made
+    made.proxy.close()
+
+
+def test_a_lost_answer_is_recognised_as_my_own_write(lossy: Lossy) -> None:
+    """Case 2: the repeated bytes lose against themselves; the write_id says that it was me."""
+    lossy.trick("lose")
+
+    assert lossy.store.write("acme", FIRST, cas=0) == 1
+    assert lossy.events == ["write_unclear", "write_was_mine"]
+
+
+def test_an_unclear_write_is_repeated_with_the_same_bytes_before_anything_is_read(lossy: Lossy) -> None:
+    """Case 3: never read first, never rebuild."""
+    lossy.trick("answer", response=Response(500, b'{"errors":["local node not active but active cluster node not found"]}'))
+    lossy.trick("answer", response=Response(503, b'{"errors":["Vault is sealed"]}'))
+
+    assert lossy.store.write("acme", FIRST, cas=0) == 1
+
+    writes = [body for method, path, body in lossy.proxy.seen if PATH in path]
+    assert [method for method, path, _ in lossy.proxy.seen if PATH in path] == ["POST"] * 3
+    assert len(set(writes)) == 1
+    assert lossy.events == ["write_unclear", "write_unclear", "write_repeated_and_done"]
+
+
+@pytest.mark.parametrize("status", [412, 429, 472, 473, 502, 504])
+def test_every_unclear_status_is_repeated(lossy: Lossy, status: int) -> None:
+    """Hvac shows several of these alike."""
+    lossy.trick("answer", response=Response(status, b'{"errors":[]}'))
+
+    assert lossy.store.write("acme", FIRST, cas=0) == 1
+
+
+def test_a_delayed_copy_changes_nothing(openbao: OpenBao, mount: str) -> None:
+    """A request that lands a second later meets its own repetition and is refused by check-and-set."""
+    lossy = Lossy(openbao, mount)
+    lossy.trick("late", delay=1.0)
+    lossy.store.write("acme", FIRST, cas=0)
+    lossy.store.write("acme", SECOND, cas=1)
+    lossy.proxy.close()
+
+    document = openbao.document(mount, "credentials/acme")
+    assert document["generation"] == 2
+
+
+def test_a_repeated_request_is_one_write(lossy: Lossy) -> None:
+    """The second copy's answer is a mismatch; it is read and was mine."""
+    lossy.trick("twice")
+
+    assert lossy.store.write("acme", FIRST, cas=0) == 1
+    assert lossy.store.read(Credential, "acme").version == 1
+    assert lossy.events == ["write_was_mine"]
+
+
+def test_somebody_elses_write_is_never_overwritten(lossy: Lossy, openbao: OpenBao, mount: str) -> None:
+    """Lost answer and another writer: lost, decide anew."""
+    lossy.store.write("acme", FIRST, cas=0)
+    lossy.trick("answer", response=Response(500, b"{}"))
+    other = Lossy(openbao, mount)
+    other.store.write("acme", SECOND, cas=1)
+    other.proxy.close()
+
+    with pytest.raises(VersionConflict):
+        lossy.store.write("acme", FIRST, cas=1)
+
+    assert lossy.store.read(Credential, "acme").document.generation == 2  # type: ignore[union-attr]
+    assert lossy.events[-1] == "write_lost"
+
+
+def test_a_stale_read_decides_nothing(lossy: Lossy) -> None:
+    """A read older than my cas is read again."""
+    lossy.store.write("acme", FIRST, cas=0)
+    lossy.trick("lose")
+    lossy.trick("answer", "GET", response=Response(404, b'{"errors":[]}'))
+
+    assert lossy.store.write("acme", SECOND, cas=1) == 2
+    assert "read_stale" in lossy.events
+
+
+def test_the_first_write_may_be_given_up_and_says_so(lossy: Lossy) -> None:
+    """Before its deadline, with the outcome unknown."""
+    for _ in range(10):
+        lossy.trick("answer", response=Response(503, b'{"errors":["Vault is sealed"]}'))
+
+    with pytest.raises(StoreUnavailable) as caught:
+        lossy.store.write("acme", FIRST, cas=0, give_up_after=timedelta(seconds=1))
+
+    assert caught.value.reason == "VaultSealed"
+    assert lossy.events[-1] == "write_given_up"
+
+
+def test_a_stop_ends_first_writes_at_once_and_others_after_a_grace(lossy: Lossy) -> None:
+    """SIGTERM: pairs that aren't stored yet are offered for a while."""
+    for _ in range(50):
+        lossy.trick("answer", response=Response(503, b"{}"))
+    lossy.store.patience.stop(timedelta(seconds=1))
+    before = datetime.now(UTC)
+
+    with pytest.raises(StoreUnavailable):
+        lossy.store.write("acme", FIRST, cas=0, give_up_after=timedelta(seconds=60))
+    assert datetime.now(UTC) - before < timedelta(seconds=1)
+    with pytest.raises(StoreUnavailable):
+        lossy.store.write("acme", FIRST, cas=0)
+    assert timedelta(seconds=0.8) < datetime.now(UTC) - before < timedelta(seconds=6)
+
+
+def test_missing_rights_keep_what_is_in_memory(openbao: OpenBao, mount: str) -> None:
+    """Case 4, alive: report; the write isn't given up as long as it may not be."""
+    denied = Lossy(openbao, mount, VAULT_TOKEN=openbao.token_for(f"{mount}-operator"))
+
+    with pytest.raises(StoreDenied):
+        denied.store.write("acme", FIRST, cas=0, give_up_after=timedelta(seconds=1))
+
+    assert denied.events == ["write_denied", "write_given_up"]
+    denied.proxy.close()
+
+
+def test_a_redirect_to_plain_http_is_not_followed(lossy: Lossy) -> None:
+    """One redirect at most; the proxy's is followed once."""
+    lossy.store.write("acme", FIRST, cas=0)
+    target = f"{lossy.proxy.target}/v1/{lossy.store.mount}{PATH}"
+    lossy.trick("answer", "GET", response=Response(307, b"", {"Location": target}))
+
+    assert lossy.store.read(Credential, "acme").version == 1
+
+
+def test_an_answer_without_end_is_not_read(lossy: Lossy) -> None:
+    """2 MiB at most."""
+    lossy.trick("answer", "GET", response=Response(200, b"x" * (2 * 1024 * 1024 + 1)))
+
+    with pytest.raises(StoreUnavailable, match="2 MiB"):
+        lossy.store.read(Credential, "acme")
