@@ -130,7 +130,7 @@ class Login:
             return
         if outcome_of(answer) is Outcome.UNCLEAR:
             raise error_of(answer, doing)
-        msg = f"{doing}: refused (status {answer.status})"
+        msg = f"{doing}: refused: {'; '.join(answer.errors)[:200] or answer.status}"
         remedy = f"Check the role, and VB365_VAULT_{'SECRET_ID_FILE' if settings.method == 'approle' else 'JWT_FILE'}."
         raise StoreDenied(msg, reason="LoginRefused", remedy=f"{remedy} vb365 register makes a new one.")
 
