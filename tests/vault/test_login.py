@@ -81,13 +81,13 @@ def test_approle_reads_the_secret_id_anew_at_each_login(openbao: OpenBao, regist
     connection, login = log_in(openbao, settings)
     events: list[str] = []
     store = KvStore(connection, login, plan.mount, lambda event, **_: events.append(event))
-    store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0)  # type: ignore[arg-type]
+    store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0)
     assert connection.token is not None
     old = connection.token.reveal()
     openbao.api("POST", "auth/token/revoke", {"token": old})
 
     assert store.read(Credential, "acme").version == 1
-    assert store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=1) == 2  # type: ignore[arg-type]
+    assert store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=1) == 2
 
     assert events[0] == "logged_in_again"
     assert connection.token is not None
@@ -109,7 +109,7 @@ def test_a_write_in_the_middle_of_a_token_death_is_done(openbao: OpenBao, regist
     assert connection.token is not None
     openbao.api("POST", "auth/token/revoke", {"token": connection.token.reveal()})
 
-    assert store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0) == 1  # type: ignore[arg-type]
+    assert store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0) == 1
 
 
 @pytest.mark.vault
@@ -223,7 +223,7 @@ def test_a_sealed_server_is_said_to_be_sealed(tmp_path: Path) -> None:
         connection = Connection(read({"VAULT_ADDR": server.url, "VAULT_TOKEN": server.token}))
         registration.apply(connection, Plan(mount="vb365"))
         store = KvStore(connection, Login(connection, LoginSettings()), "vb365")
-        version = store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0)  # type: ignore[arg-type]
+        version = store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0)
         server.seal()
 
         with pytest.raises(StoreUnavailable) as caught:

@@ -1,0 +1,87 @@
+"""Starts npm's oidc-provider under Microsoft's paths, and signs in at its pages as a person would."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urljoin
+
+import requests
+import trustme
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "tests" / "oidc_provider"
+INSTALLED = ROOT / ".cache" / "oidc_provider"
+
+
+def install() -> Path:
+    """Install the locked packages once, and return the folder.
+
+    Raises:
+        RuntimeError: Node.js or npm is missing, or the registry is out of reach.
+    """
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        raise RuntimeError("Node.js and npm are needed for this test: install them, or leave it out with -m 'not external'")
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    lock = (SOURCE / "package-lock.json").read_text()
+    done = INSTALLED / "installed"
+    for name in ("package.json", "package-lock.json", "server.mjs"):
+        shutil.copy(SOURCE / name, INSTALLED / name)
+    if not done.exists() or done.read_text() != lock:
+        command = ["npm", "ci", "--omit=dev", "--no-audit", "--no-fund"]
+        made = subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True, timeout=300, check=False)
+        if made.returncode:
+            raise RuntimeError(f"npm ci failed: {made.stderr[-500:]}")
+        done.write_text(lock)
+    return INSTALLED
+
+
+class OidcProvider:
+    """The running server; `url` is the authority's origin."""
+
+    def __init__(self, directory: Path, organization: str, client_id: str, scopes: list[str]) -> None:
+        """Start it with a certificate of its own CA."""
+        folder = install()
+        authority = trustme.CA()
+        leaf = authority.issue_cert("localhost")
+        self.ca = directory / "ca.pem"
+        authority.cert_pem.write_to_path(str(self.ca))
+        certificate, key = directory / "cert.pem", directory / "key.pem"
+        leaf.cert_chain_pems[0].write_to_path(str(certificate))
+        leaf.private_key_pem.write_to_path(str(key))
+        command = ["node", "server.mjs", str(certificate), str(key), organization, client_id, *scopes]
+        log = (directory / "oidc.log").open("ab")
+        self._process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        line = self._process.stdout.readline() if self._process.stdout else ""
+        if not line:
+            raise RuntimeError(f"oidc-provider didn't start: {(directory / 'oidc.log').read_text()[-1000:]}")
+        self.url = f"https://localhost:{json.loads(line)['port']}"
+
+    def close(self) -> None:
+        """Stop it."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.wait(10)
+
+    def sign_in(self, verification_uri: str, user_code: str, account: str) -> str:
+        """Enter the code, log in, consent; return the last page."""
+        person = requests.Session()
+        person.verify = str(self.ca)
+        person.trust_env = False
+        page = person.get(verification_uri, timeout=10)
+        page = _submit(person, page, user_code=user_code)
+        page = _submit(person, page, confirm="yes")
+        page = _submit(person, page, prompt="login", login=account, password="any")
+        page = _submit(person, page, prompt="consent")
+        return page.text
+
+
+def _submit(person: requests.Session, page: requests.Response, **fields: str) -> requests.Response:
+    """Send the page's form with its hidden fields and these."""
+    action = re.search(r'<form[^>]*action="([^"]+)"', page.text)
+    assert action, page.text[:500]
+    hidden = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"', page.text))
+    return person.post(urljoin(page.url, action[1]), data=hidden | fields, timeout=10)
