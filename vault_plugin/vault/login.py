@@ -114,8 +114,9 @@ class Login:
     def _log_in(self, monotonic: timedelta) -> None:
         settings = self._settings
         if settings.method == "token":
-            msg = "the Vault token is missing or dead"
-            raise StoreDenied(msg, reason="TokenDead", remedy="Set a live VAULT_TOKEN, or use another VB365_VAULT_AUTH.")
+            msg = "permission denied: the Vault token is missing, dead, or without rights"
+            remedy = "Log in again (vault login, VAULT_TOKEN; the service: another VB365_VAULT_AUTH), or check the policies: "
+            raise StoreDenied(msg, reason="TokenDead", remedy=f"{remedy}vb365 register --check.")
         mount = settings.mount or settings.method
         doing = f"logging in at auth/{mount}"
         try:
