@@ -4,9 +4,11 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
+# The first that runs, is new enough and can make an environment; a pyenv shim may stand there and not run.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+	$$p -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTEST := $(BIN)/python -m pytest
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q
 
 .PHONY: help dev fmt lint types test test-fast docs demo check lock clean
 
@@ -15,8 +17,10 @@ help: ## print the targets
 
 dev: $(STAMP) ## set up the environment in .venv, from the lock
 $(STAMP): pyproject.toml requirements/dev.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: none was found"; exit 1; }
-	@$(PYTHON) -m venv --clear $(VENV) || { echo "python3 -m venv failed: install your system's python3-venv package"; exit 1; }
+	@test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer with its venv module is needed and wasn't found: install python3 and python3-venv,"; \
+		echo "or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) -m venv failed: is its venv package installed?"; exit 1; }
 	@echo "installing from requirements/dev.txt ..."
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -48,10 +52,11 @@ demo: dev ## the whole product on this machine in two minutes (MANUAL=1: you sig
 
 check: lint types test ## everything; what CI runs (the docs' checks are among the tests)
 
-lock: dev ## resolve the dependencies anew
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q -o requirements/runtime.txt
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q -o requirements/dev.txt
+lock: ## resolve the dependencies anew
+	@$(PYTHON) -m venv --clear .cache/lock
+	@.cache/lock/bin/python -m pip install -qq --disable-pip-version-check uv
+	.cache/lock/bin/$(COMPILE) -o requirements/runtime.txt
+	.cache/lock/bin/$(COMPILE) --extra dev -o requirements/dev.txt
 
 clean: ## remove what was made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage build *.egg-info

@@ -32,6 +32,7 @@ log = structlog.get_logger()
 
 STORE_RETRY = timedelta(seconds=5)
 STATUS_RETRY = timedelta(seconds=10)
+PUBLISH_RETRY = timedelta(seconds=2)
 NO_EXPIRY = timedelta(days=1)
 
 
@@ -61,15 +62,15 @@ class Rotations:
 
     # --- planning ----------------------------------------------------------------------------------------------------
 
-    def load(self, name: str) -> None:
-        """Read a credential and plan what is next for it. Takes the times of its calls into the lane's memory.
+    def load(self, name: str, *, at_start: bool = False) -> None:
+        """Read a credential and plan what is next for it. At the start its calls go into the lane's memory.
 
         Raises:
             StoreError: Vault's trouble.
         """
         world = self._world
         credential = credential_of(world.store.read(Credential, name), world.clock.now())
-        if credential.binding is not None:
+        if at_start and credential.binding is not None:
             lane = self._lane(credential.binding.server)
             for begun in credential.calls:
                 lane.remember(begun)
@@ -229,6 +230,7 @@ class Rotations:
             written = publish(world, name, held)
         except StoreError as error:
             log.warning("not_published", tenant=name, reason=error.reason)
+            self._timers.at(world.clock.now() + PUBLISH_RETRY, f"publish:{name}", self.publish, "vault", name)
             return
         if written:
             self._metrics.published.inc()

@@ -73,7 +73,7 @@ class Service:
         self._sign_ins = SignIns(world, timers, metrics, self._rotations.sign_in_approved, self._rotations.tell)
         self._mail = Mail(world, Mailbox(store), specs, timers, metrics, self._effect)
         self._stopping = threading.Event()
-        self._trouble = "starting"
+        self._troubles: dict[str, str] = {"start": "starting"}
         self._ready = False
         self._swept_at = clock.monotonic()
 
@@ -85,7 +85,7 @@ class Service:
         Raises:
             ConfigurationError: something is set that can't work.
         """
-        checks = {"/livez": self._live, "/readyz": lambda: "" if self._ready and not self._trouble else self._trouble}
+        checks = {"/livez": self._live, "/readyz": lambda: next(iter(self._troubles.values()), "")}
         try:
             web = Web(self._settings.http, checks, self._metrics.registry)
         except OSError as error:
@@ -94,7 +94,7 @@ class Service:
         log.info("listening", address=self._settings.http_addr, mount=self._settings.mount)
         try:
             self._timers.start()
-            if self._until_done(self._load):
+            if self._until_done():
                 self._ready = True
                 self._every()
                 log.info("ready", credentials=len(self._rotations.names()))
@@ -108,11 +108,11 @@ class Service:
         self._store.patience.stop(self._settings.stop_grace)
         self._stopping.set()
 
-    def _until_done(self, action: Callable[[], None]) -> bool:
-        """Try until Vault lets us; tell whether it did before the stop."""
+    def _until_done(self) -> bool:
+        """Load until Vault lets us; tell whether it did before the stop."""
         pause = 1.0
         while not self._stopping.is_set():
-            if self._guarded(action):
+            if self._guarded("start", self._load):
                 return True
             self._stopping.wait(pause)
             pause = min(pause * 2, LONGEST_RETRY)
@@ -124,7 +124,7 @@ class Service:
         self._specs.list_again(ServerSpec)
         self._specs.list_again(TenantSpec)
         for name in filter(is_name, self._store.names(Credential)):
-            self._rotations.load(name)
+            self._rotations.load(name, at_start=True)
         for name in filter(is_name, self._store.names(SignIn)):
             self._sign_ins.load(name)
         for name in self._specs.names(TenantSpec):
@@ -132,10 +132,10 @@ class Service:
 
     def _every(self) -> None:
         settings, every = self._settings, self._timers.every
-        every(settings.mailbox_interval, "mailbox", lambda: self._round(self._mail.collect), "vault")
-        every(settings.list_interval, "list", lambda: self._round(self._list), "vault")
+        every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._mail.collect), "vault")
+        every(settings.list_interval, "list", lambda: self._round("list", self._list), "vault")
         every(settings.sweep_interval, "sweep", self._sweep, "timers")
-        every(timedelta(seconds=10), "login", lambda: self._round(self._log_in), "vault")
+        every(timedelta(seconds=10), "login", lambda: self._round("login", self._log_in), "vault")
         self._timers.at(self._clock.now(), "first-sweep", self._sweep, "timers")
 
     def _end(self) -> None:
@@ -150,26 +150,25 @@ class Service:
 
     # --- rounds ------------------------------------------------------------------------------------------------------
 
-    def _round(self, action: Callable[[], None]) -> None:
+    def _round(self, what: str, action: Callable[[], None]) -> None:
         if not self._stopping.is_set():
-            self._guarded(action)
+            self._guarded(what, action)
 
-    def _guarded(self, action: Callable[[], None]) -> bool:
+    def _guarded(self, what: str, action: Callable[[], None]) -> bool:
         """Do it; keep what went wrong for /readyz and the log. Vault's trouble touches nothing else."""
         try:
             action()
         except (StoreError, ConfigurationError) as error:
-            if str(error) != self._trouble:
-                log.warning("vault_trouble", reason=error.reason, error=str(error), remedy=error.remedy())
-            self._trouble = str(error)
+            if self._troubles.get(what) != str(error):
+                log.warning("vault_trouble", round=what, reason=error.reason, error=str(error), remedy=error.remedy())
+            self._troubles[what] = str(error)
             self._metrics.vault_up.set(isinstance(error, StoreDenied))
             return False
         except Exception:
-            log.exception("round_broke")
+            log.exception("round_broke", round=what)
             return False
-        if self._trouble and self._ready:
-            log.info("vault_back")
-        self._trouble = ""
+        if self._troubles.pop(what, "") and self._ready:
+            log.info("vault_back", round=what)
         self._metrics.vault_up.set(1)
         return True
 

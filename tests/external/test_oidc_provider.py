@@ -10,6 +10,7 @@ from tests.external.oidc import OidcProvider
 from vault_plugin.core.errors import GrantRejected
 from vault_plugin.core.ports import Approved, Ended, Pending
 from vault_plugin.core.secret import Secret
+from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import DEFAULT_CLIENT_ID, Binding
 from vault_plugin.microsoft.client import MicrosoftClient
 
@@ -55,6 +56,18 @@ def test_our_client_completes_a_device_flow_and_refreshes(provider: OidcProvider
     assert after["refresh_token"] != before["refresh_token"]
     with pytest.raises(GrantRejected):
         client.refresh(binding, approved.assertion, now())
+
+
+def test_a_person_who_declines_at_the_page_ends_the_sign_in(provider: OidcProvider, binding: Binding) -> None:
+    """RFC 8628's access_denied, where Microsoft says authorization_declined."""
+    client = MicrosoftClient(str(provider.ca))
+    code = client.request_device_code(binding)
+
+    provider.decline(code.verification_uri, code.user_code)
+    answer = client.poll(binding, code.device_code, now())
+
+    assert isinstance(answer, Ended)
+    assert answer.outcome is Reason.DECLINED
 
 
 def test_an_unknown_code_is_over_and_may_have_been_used(provider: OidcProvider, binding: Binding) -> None:
