@@ -16,14 +16,16 @@ help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 dev: $(STAMP) ## set up the environment in .venv, from the lock
+# --no-deps: the lock is complete, and older pips read a pinned package asked for with an extra as not pinned.
 $(STAMP): pyproject.toml requirements/dev.txt
 	@test -n "$(PYTHON)" || { \
 		echo "Python 3.11 or newer with its venv module is needed and wasn't found: install python3 and python3-venv,"; \
 		echo "or name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) -m venv failed: is its venv package installed?"; exit 1; }
 	@echo "installing from requirements/dev.txt ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check --disable-pip-version-check >/dev/null || { $(BIN)/python -m pip check; exit 1; }
 	@touch $@
 
 fmt: dev ## format, and mend what can be mended
