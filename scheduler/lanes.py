@@ -41,13 +41,16 @@ Wake = Callable[[str, datetime], None]
 class LaneRunner:
     """Thread-safe. `work` is called on the lane's threads, at most once at a time for one name."""
 
-    def __init__(self, server: str, throttle: Throttle, clock: Clock, work: Work, wake: Wake) -> None:
-        """Begin with an empty lane."""
+    def __init__(  # what it needs of its owner, each by name
+        self, server: str, throttle: Throttle, clock: Clock, work: Work, wake: Wake, may_call: Callable[[], bool]
+    ) -> None:
+        """Begin with an empty lane. Nothing begins while `may_call()` is false; whoever makes it true ticks."""
         self.server = server
         self.lane = Lane(throttle)
         self._clock = clock
         self._work = work
         self._wake = wake
+        self._may_call = may_call
         self._entries: dict[str, Entry] = {}
         self._running: set[str] = set()
         self._lock = threading.RLock()
@@ -86,7 +89,7 @@ class LaneRunner:
     def tick(self) -> None:
         """Begin what may begin now, and ask to be woken for the rest."""
         with self._lock:
-            while not self._stopped:
+            while not self._stopped and self._may_call():
                 now, monotonic = self._clock.now(), self._clock.monotonic()
                 waiting = [entry for entry in self._entries.values() if entry.name not in self._running]
                 ready = [entry for entry in waiting if entry.due_at <= now]

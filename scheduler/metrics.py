@@ -38,6 +38,8 @@ class Metrics:
         self.vault_up = Gauge("vb365_vault_up", "1 if the last request to Vault was answered", registry=reg)
         self.vault_events = Counter("vb365_vault_writes_total", "Turns that writes took", ["event"], registry=reg)
         self.last_sweep = Gauge("vb365_last_sweep_timestamp_seconds", "When the sweep last ran", registry=reg)
+        self.leader = Gauge("vb365_leader", "1 while this instance leads", registry=reg)
+        self.clock_steps = Counter("vb365_clock_steps_total", "Times that the wall clock was set", registry=reg)
         self.published = Counter("vb365_tokens_published_total", "Tokens published", registry=reg)
 
     def credential(self, name: str, credential: Credential, next_at: float | None) -> None:

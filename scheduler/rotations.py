@@ -1,6 +1,7 @@
 """Keeps every credential planned in its server's lane, does what is due, publishes, and tells operators."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -51,11 +52,12 @@ class Planned:
 class Rotations:
     """Thread-safe."""
 
-    def __init__(self, world: World, timers: Timers, metrics: Metrics) -> None:
-        """Begin with nothing planned."""
+    def __init__(self, world: World, timers: Timers, metrics: Metrics, may_call: Callable[[], bool]) -> None:
+        """Begin with nothing planned. No call is begun while `may_call()` is false."""
         self._world = world
         self._timers = timers
         self._metrics = metrics
+        self._may_call = may_call
         self._lanes: dict[str, LaneRunner] = {}
         self._planned: dict[str, Planned] = {}
         self._lock = threading.RLock()
@@ -132,7 +134,7 @@ class Rotations:
             spec = self._world.specs.server(server)
             if server not in self._lanes:
                 throttle = spec.throttle if spec else Throttle()
-                self._lanes[server] = LaneRunner(server, throttle, self._world.clock, self._work, self._wake)
+                self._lanes[server] = LaneRunner(server, throttle, self._world.clock, self._work, self._wake, self._may_call)
             elif spec is not None:
                 self._lanes[server].lane.throttle = spec.throttle
             return self._lanes[server]

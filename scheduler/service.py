@@ -1,5 +1,6 @@
-"""The composition root: what the service is made of, its timers, how it starts and how it stops."""
+"""The composition root: what the service is made of, how it starts, leads, waits and stops."""
 
+import importlib.metadata
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,20 +8,16 @@ from datetime import timedelta
 import structlog
 
 from scheduler.clocks import SystemClock, new_id
-from scheduler.mail import Mail
+from scheduler.health import Health
+from scheduler.leadership import Leadership
 from scheduler.metrics import Metrics
-from scheduler.rotations import Rotations
 from scheduler.settings import Settings
-from scheduler.sign_ins import SignIns
 from scheduler.specs import SpecCache
+from scheduler.term import Term
 from scheduler.timers import Timers
 from scheduler.web import Web
-from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import ConfigurationError, Error, StoreDenied, StoreError
-from vault_plugin.core.names import is_name
+from vault_plugin.core.errors import ConfigurationError, Error
 from vault_plugin.core.ports import World
-from vault_plugin.core.sign_in import SignIn
-from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
 from vault_plugin.microsoft.client import MicrosoftClient
 from vault_plugin.vault.connection import Connection
@@ -33,8 +30,10 @@ from vault_plugin.veeam.client import VeeamClient
 log = structlog.get_logger()
 
 LONGEST_RETRY = 60.0
-#: A sweep that hasn't run for so many intervals means that the service is stuck.
-SWEEPS_MISSED = 4
+LEASE_INTERVAL = timedelta(seconds=1)
+LOOK = 0.1
+#: A wall clock that moved so much more or less than the monotonic one was set.
+CLOCK_STEP = timedelta(seconds=2)
 
 
 class Service:
@@ -56,11 +55,10 @@ class Service:
         )
         self._login = Login(connection, auth)
         self._store = store = KvStore(connection, self._login, settings.mount, self._report)
-        self._specs = specs = SpecCache(store, clock)
-        self._timers = timers = Timers()
-        self._world = world = World(
+        self._specs = SpecCache(store, clock)
+        self._world = World(
             store=store,
-            specs=specs,
+            specs=self._specs,
             microsoft=MicrosoftClient(ca_bundle),
             veeam=VeeamClient(ca_bundle),
             clock=clock,
@@ -69,15 +67,13 @@ class Service:
             instance=instance,
             new_id=new_id,
         )
-        self._rotations = Rotations(world, timers, metrics)
-        self._sign_ins = SignIns(world, timers, metrics, self._rotations.sign_in_approved, self._rotations.tell)
-        self._mail = Mail(world, Mailbox(store), specs, timers, metrics, self._effect)
+        version = importlib.metadata.version("vault-plugin-secrets-vb365")
+        self._leadership = Leadership(store, clock, instance, version)
+        self._health = Health(metrics)
+        self._timers = Timers({"lease": 1, "login": 1})
+        self._term: Term | None = None
         self._stopping = threading.Event()
-        self._troubles: dict[str, str] = {"start": "starting"}
-        self._ready = False
-        self._swept_at = clock.monotonic()
-
-    # --- life --------------------------------------------------------------------------------------------------------
+        self._clock_offset = clock.now().timestamp() - clock.monotonic().total_seconds()
 
     def run(self) -> None:
         """Serve until stopped.
@@ -85,7 +81,7 @@ class Service:
         Raises:
             ConfigurationError: something is set that can't work.
         """
-        checks = {"/livez": self._live, "/readyz": lambda: next(iter(self._troubles.values()), "")}
+        checks = {"/livez": self._live, "/readyz": self._health.trouble}
         try:
             web = Web(self._settings.http, checks, self._metrics.registry)
         except OSError as error:
@@ -93,12 +89,11 @@ class Service:
             raise ConfigurationError(msg) from None
         log.info("listening", address=self._settings.http_addr, mount=self._settings.mount)
         try:
-            self._timers.start()
-            if self._until_done():
-                self._ready = True
-                self._every()
-                log.info("ready", credentials=len(self._rotations.names()))
-                self._stopping.wait()
+            if self._until_done("start", self._join):
+                self._timers.every(LEASE_INTERVAL, "lease", self._keep_lease, "lease")
+                self._timers.every(timedelta(seconds=10), "login", lambda: self._round("login", self._log_in), "login")
+                self._timers.start()
+                self._serve()
         finally:
             self._end()
             web.close()
@@ -108,106 +103,94 @@ class Service:
         self._store.patience.stop(self._settings.stop_grace)
         self._stopping.set()
 
-    def _until_done(self) -> bool:
-        """Load until Vault lets us; tell whether it did before the stop."""
-        pause = 1.0
+    def _serve(self) -> None:
+        """Lead when we hold the lease, else stand by."""
         while not self._stopping.is_set():
-            if self._guarded("start", self._load):
-                return True
-            self._stopping.wait(pause)
-            pause = min(pause * 2, LONGEST_RETRY)
-        return False
+            if not self._leadership.holds():
+                log.info("standing_by", leader=self._leadership.holder())
+                self._health.started()
+                self._wait_while(lambda: not self._leadership.holds())
+            else:
+                self._lead()
 
-    def _load(self) -> None:
-        """LIST, then one read for each document; soonest expiry first comes from the lanes."""
-        self._login.ensure(self._clock.monotonic())
-        self._specs.list_again(ServerSpec)
-        self._specs.list_again(TenantSpec)
-        for name in filter(is_name, self._store.names(Credential)):
-            self._rotations.load(name, at_start=True)
-        for name in filter(is_name, self._store.names(SignIn)):
-            self._sign_ins.load(name)
-        for name in self._specs.names(TenantSpec):
-            self._rotations.tell(name)
-
-    def _every(self) -> None:
-        settings, every = self._settings, self._timers.every
-        every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._mail.collect), "vault")
-        every(settings.list_interval, "list", lambda: self._round("list", self._list), "vault")
-        every(settings.sweep_interval, "sweep", self._sweep, "timers")
-        every(timedelta(seconds=10), "login", lambda: self._round("login", self._log_in), "vault")
-        self._timers.at(self._clock.now(), "first-sweep", self._sweep, "timers")
+    def _lead(self) -> None:
+        mailbox = Mailbox(self._store)
+        term = self._term = Term(self._settings, self._world, self._specs, mailbox, self._health, self._leadership.leads)
+        try:
+            if self._until_done("load", term.load):
+                term.begin()
+                self._health.started()
+                self._wait_while(self._leadership.holds)
+        finally:
+            self._term = None
+            term.end()
 
     def _end(self) -> None:
         log.info("stopping")
-        self._rotations.stop()
         self._timers.stop()
+        self._leadership.release()
         try:
             self._login.revoke()
         except Error as error:
             log.warning("token_not_revoked", reason=error.reason)
         log.info("stopped")
 
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def _until_done(self, what: str, action: Callable[[], None]) -> bool:
+        """Try until Vault lets us; tell whether it did before the stop."""
+        pause = 1.0
+        while not self._stopping.is_set():
+            if self._health.guarded(what, action):
+                return True
+            self._stopping.wait(pause)
+            pause = min(pause * 2, LONGEST_RETRY)
+        return False
+
+    def _wait_while(self, holds: Callable[[], bool]) -> None:
+        """Wait until it isn't so, or until the stop; watch the clocks meanwhile."""
+        while holds() and not self._stopping.wait(LOOK):
+            self._watch_clock()
+
+    def _watch_clock(self) -> None:
+        """Move every timer along when somebody sets the wall clock: APScheduler keeps wall times (DESIGN 6)."""
+        offset = self._clock.now().timestamp() - self._clock.monotonic().total_seconds()
+        step = timedelta(seconds=offset - self._clock_offset)
+        if abs(step) <= CLOCK_STEP:
+            return
+        self._clock_offset = offset
+        log.warning("clock_stepped", seconds=round(step.total_seconds(), 1))
+        self._metrics.clock_steps.inc()
+        self._timers.shift(step)
+        if self._term is not None:
+            self._term.timers.shift(step)
+            self._term.sweep()
+
     # --- rounds ------------------------------------------------------------------------------------------------------
 
     def _round(self, what: str, action: Callable[[], None]) -> None:
         if not self._stopping.is_set():
-            self._guarded(what, action)
+            self._health.guarded(what, action)
 
-    def _guarded(self, what: str, action: Callable[[], None]) -> bool:
-        """Do it; keep what went wrong for /readyz and the log. Vault's trouble touches nothing else."""
-        try:
-            action()
-        except (StoreError, ConfigurationError) as error:
-            if self._troubles.get(what) != str(error):
-                log.warning("vault_trouble", round=what, reason=error.reason, error=str(error), remedy=error.remedy())
-            self._troubles[what] = str(error)
-            self._metrics.vault_up.set(isinstance(error, StoreDenied))
-            return False
-        except Exception:
-            log.exception("round_broke", round=what)
-            return False
-        if self._troubles.pop(what, "") and self._ready:
-            log.info("vault_back", round=what)
-        self._metrics.vault_up.set(1)
-        return True
+    def _join(self) -> None:
+        self._log_in()
+        self._leadership.tick()
 
     def _log_in(self) -> None:
         self._login.ensure(self._clock.monotonic())
 
-    def _list(self) -> None:
-        """Find what other clients wrote: new and vanished names, and every document again within ten minutes."""
-        settings = self._settings
-        changed: set[str] = set()
-        servers_changed = False
-        for model in (ServerSpec, TenantSpec):
-            names = self._specs.list_again(model)
-            rounds = max(1, int(settings.reread_after / settings.list_interval))
-            most = len(self._specs.names(model)) // rounds + 1
-            names |= self._specs.read_again(model, settings.reread_after / 2, most)
-            servers_changed |= model is ServerSpec and bool(names)
-            changed |= names if model is TenantSpec else set()
-        for name in {*self._rotations.names(), *changed} if servers_changed else changed:
-            self._rotations.poke(name)
-
-    def _sweep(self) -> None:
-        self._rotations.sweep()
-        self._swept_at = self._clock.monotonic()
-        self._metrics.last_sweep.set_to_current_time()
-
-    def _effect(self, name: str, action: str) -> None:
-        """A request had its effect: take up what follows from it."""
-        if action in ("sign-in", "cancel", "revoke", "remove"):
-            self._sign_ins.begun(name)
-        try:
-            self._rotations.load(name)
-        except StoreError as error:
-            log.warning("not_planned", tenant=name, reason=error.reason)
-        self._rotations.tell(name)
+    def _keep_lease(self) -> None:
+        led = self._leadership.leads()
+        self._round("lease", self._leadership.tick)
+        leads = self._leadership.leads()
+        self._metrics.leader.set(leads)
+        term = self._term
+        if leads and not led and term is not None:
+            term.sweep()
 
     def _live(self) -> str:
-        late = self._clock.monotonic() - self._swept_at > self._settings.sweep_interval * SWEEPS_MISSED
-        return "the sweep hasn't run" if self._ready and late else ""
+        term = self._term
+        return "the sweep hasn't run" if term is not None and term.stuck() else ""
 
     def _report(self, event: str, **fields: object) -> None:
         self._metrics.vault_events.labels(event).inc()

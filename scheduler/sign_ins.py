@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from scheduler.metrics import Metrics
+from scheduler.rotations import Rotations
 from scheduler.timers import Timers
 from vault_plugin.core.errors import StoreError, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
@@ -25,15 +26,15 @@ class SignIns:
         world: World,
         timers: Timers,
         metrics: Metrics,
-        approved: Callable[[str, str], None],
-        tell: Callable[[str], None],
+        rotations: Rotations,
+        may_call: Callable[[], bool],
     ) -> None:
-        """`approved(name, server)` is called when Microsoft's answer is stored, `tell(name)` when a status must change."""
+        """`rotations` is told of Microsoft's answers. Nothing is polled while `may_call()` is false."""
         self._world = world
         self._timers = timers
         self._metrics = metrics
-        self._approved = approved
-        self._tell = tell
+        self._rotations = rotations
+        self._may_call = may_call
         #: Sign-ins whose newest poll's answer this process knows, by tenant.
         self._known: dict[str, str] = {}
         self._pending: set[str] = set()
@@ -61,6 +62,9 @@ class SignIns:
             self._timers.at(self._world.clock.now() + STORE_RETRY, f"follow:{name}", self._load, "microsoft", name)
 
     def _poll(self, name: str) -> None:
+        if not self._may_call():
+            self._at(name, self._world.clock.now() + STORE_RETRY)
+            return
         known = self._known.get(name, "")
         try:
             polled = signing_in.poll(self._world, name, known=bool(known))
@@ -88,7 +92,7 @@ class SignIns:
         else:
             self._over(name, sign_in)
         self._metrics.pending_sign_ins.set(len(self._pending))
-        self._tell(name)
+        self._rotations.tell(name)
 
     def _over(self, name: str, sign_in: SignIn) -> None:
         waited = name in self._pending
@@ -96,7 +100,7 @@ class SignIns:
         self._known.pop(name, None)
         if sign_in.state is SignInState.APPROVED:
             log.info("sign_in_approved", tenant=name, sign_in=sign_in.id)
-            self._approved(name, sign_in.binding.server)
+            self._rotations.sign_in_approved(name, sign_in.binding.server)
         elif waited:
             log.info("sign_in_ended", tenant=name, sign_in=sign_in.id, outcome=sign_in.outcome, text=sign_in.text)
         if waited:

@@ -3,32 +3,33 @@
 APScheduler's own defaults would drop a job that is a second late: grace, coalescing and instances are set explicitly.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
-#: Bulkheads: what waits for one side can't starve the others. Threads of each.
-EXECUTORS: Final = {"lanes": 2, "microsoft": 16, "vault": 4, "timers": 2}
 OVERLAPPING: Final = 1000
 
 
 class Timers:
     """Runs callables at wall times. Thread-safe."""
 
-    def __init__(self) -> None:
-        """Set up; nothing runs before `start`."""
+    def __init__(self, executors: Mapping[str, int]) -> None:
+        """Set up executors of so many threads; what is planned waits for `start`."""
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={name: ThreadPoolExecutor(threads) for name, threads in EXECUTORS.items()},
+            executors={name: ThreadPoolExecutor(threads) for name, threads in executors.items()},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
+        self._scheduler.start(paused=True)  # a job knows its time only in a scheduler that was started
 
     def start(self) -> None:
         """Begin."""
-        self._scheduler.start()
+        self._scheduler.resume()
 
     def every(self, interval: timedelta, name: str, action: Callable[[], None], executor: str) -> None:
         """Run the action at each interval, never twice at once."""
@@ -64,7 +65,15 @@ class Timers:
         job = self._scheduler.get_job(name)
         return job.next_run_time if job else None
 
+    def shift(self, step: timedelta) -> None:
+        """Move everything planned by this much: the wall clock was set, and waiting isn't wall time."""
+        for job in self._scheduler.get_jobs():
+            if job.next_run_time is not None:
+                with contextlib.suppress(JobLookupError):  # it has just run
+                    job.modify(next_run_time=job.next_run_time + step)
+
     def stop(self) -> None:
         """Begin nothing more and wait for what runs."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+        self._scheduler.pause()
+        self._scheduler.get_jobs()  # waits for a round that is under way: its thread would break on a scheduler that is gone
+        self._scheduler.shutdown(wait=True)
