@@ -31,6 +31,9 @@ class Metrics:
         )  # fmt: skip
         self.lane_due = Gauge("vb365_lane_due", "Credentials that are due and wait for a place", ["server"], registry=reg)
         self.lane_closed = Gauge("vb365_lane_closed", "1 while an outage closes the lane", ["server"], registry=reg)
+        self.lane_capacity = Gauge(
+            "vb365_lane_capacity_ratio", "Calls wanted to calls admitted; above 1 tokens come late", ["server"], registry=reg
+        )
         self.pending_sign_ins = Gauge("vb365_pending_sign_ins", "Sign-ins that wait for a person", registry=reg)
         self.requests = Counter("vb365_requests_total", "Requests handled", ["action", "outcome"], registry=reg)
         self.requests_dropped = Counter("vb365_requests_dropped_total", "Requests that were none", registry=reg)

@@ -1,6 +1,7 @@
 """Keeps every credential planned in its server's lane, does what is due, publishes, and tells operators."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ import structlog
 from scheduler.lanes import Entry, LaneRunner, Ran
 from scheduler.metrics import Metrics
 from scheduler.timers import Timers
+from vault_plugin.core.capacity import demand, rate
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.errors import (
     AuthorizationServerError,
@@ -47,6 +49,8 @@ class Planned:
     attempt_id: str = ""
     attempt_seen_at: timedelta = timedelta(0)
     sign_in_waits: bool = False
+    #: Calls a second that this credential asks of its lane.
+    demand: float = 0.0
 
 
 class Rotations:
@@ -111,7 +115,11 @@ class Rotations:
         old = self._planned.get(name, Planned(server))
         seen_at = old.attempt_seen_at if old.attempt_id == attempt_id else monotonic
         self._update(name, server, generation=credential.generation, attempt_id=attempt_id, attempt_seen_at=seen_at)
-        action = next_action(view_of(world, name, credential, Seen(attempt_id, monotonic - seen_at)), now, world.policy)
+        view = view_of(world, name, credential, Seen(attempt_id, monotonic - seen_at))
+        action = next_action(view, now, world.policy)
+        if credential.pair is not None and view.tenant is not None:
+            wanted = demand(credential.pair.life, view.tenant.consumer_reread, world.policy)
+            self._update(name, server, demand=wanted)
         at = now if action.do is Do.ATTEMPT else action.at
         if not_before is not None:
             at = max(at or not_before, not_before)
@@ -259,9 +267,13 @@ class Rotations:
         for name in self.unpublished():
             self.publish(name)
         now = self._world.clock.now()
+        wanted: dict[str, float] = defaultdict(float)
         with self._lock:
             lanes = list(self._lanes.values())
+            for planned in self._planned.values():
+                wanted[planned.server] += planned.demand
         for lane in lanes:
+            self._metrics.lane_capacity.labels(lane.server).set(wanted[lane.server] / rate(lane.lane.throttle))
             self._metrics.lane_due.labels(lane.server).set(lane.due())
             self._metrics.lane_closed.labels(lane.server).set(lane.lane.failures > 0)
             due_at = lane.next_due()

@@ -63,6 +63,20 @@ def test_a_server_is_created_changed_and_left_alone(vb365: Vb365, authority: Aut
     assert "vbr" in vb365("server", "list")[1]
 
 
+def test_a_plan_says_what_a_server_keeps_and_what_would_do(vb365: Vb365, with_server: None) -> None:
+    """For the tenants that are, or for so many; numbers as JSON, a sentence for people."""
+    fits = json.loads(vb365("plan", "vbr", "--tenants", "150", "--format", "json")[1])[0]
+    assert (fits["verdict"], fits["addresses_needed"]) == ("ok", 1)
+    assert 180 <= fits["keeps"] <= 200
+
+    _, out, _ = vb365("plan", "--tenants", "400")
+    assert "AuthTokenLifeTime" in out
+    assert "3 addresses would do" in out
+
+    assert vb365("plan", "nobody")[0] == 3
+    assert "--token-life" in vb365("plan", "vbr", "--token-life", "soon")[2]
+
+
 def test_insecure_is_explicit_and_warned_about(vb365: Vb365) -> None:
     """On stderr and in every list."""
     _, _, err = vb365("server", "set", "vbr", "--url", "https://vbr.example:4443", "--insecure")

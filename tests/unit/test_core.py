@@ -295,11 +295,3 @@ def test_an_outage_closes_the_lane_and_one_probe_opens_it() -> None:
     assert lane.next_at(now) == now + 120 * SECOND
     lane.end(lane.begin(now), now, outage=False)
     assert lane.next_at(now) == now
-
-
-def test_capacity_is_told() -> None:
-    """With one-hour tokens at full overlap about 200 tenants a server (DESIGN 6)."""
-    capacity = Lane(Throttle()).capacity(timedelta(hours=1), timedelta(minutes=20))
-
-    assert capacity == pytest.approx(200)
-    assert Lane(Throttle(per_second=0, per_minute=0, per_hour=0)).capacity(SECOND, SECOND) == float("inf")

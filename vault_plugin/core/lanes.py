@@ -88,8 +88,3 @@ class Lane:
     def remember(self, begun: timedelta, ended: timedelta) -> None:
         """Take a call from a journal into the memory, after a start."""
         self.calls.append(Call(begun, ended))
-
-    def capacity(self, life: timedelta, overlap: timedelta) -> float:
-        """Return how many credentials of this token life the lane can keep; infinite without a throttle."""
-        rates = [limit / length.total_seconds() for length, limit in self.throttle.windows()]
-        return min(rates) * (life - overlap).total_seconds() if rates else float("inf")
