@@ -1,7 +1,4 @@
-"""One runner a server: what is due, in which order, when the lane has a place, on bounded threads of its own.
-
-Order: a sign-in's exchange first, then due credentials by expiry. A hanging server delays nobody else.
-"""
+"""One runner a server: begins what its lane lets begin, on bounded threads of its own. A hanging server delays nobody else."""
 
 import threading
 from collections.abc import Callable
@@ -9,19 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vault_plugin.core.lanes import IN_FLIGHT, Call, Lane
+from scheduler.timers import Timers
+from vault_plugin.core.lanes import IN_FLIGHT, Call, Entry, Lane
 from vault_plugin.core.ports import Clock
-from vault_plugin.core.tenants import Throttle
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A credential that this lane will call for. `expires_at` orders it among the due."""
-
-    name: str
-    due_at: datetime
-    expires_at: datetime
-    urgent: bool = False
+from vault_plugin.core.tenants import ServerSpec
 
 
 @dataclass(frozen=True)
@@ -30,7 +18,10 @@ class Ran:
 
     called: bool
     outage: bool = False
+    throttled: bool = False
     retry_after: timedelta | None = None
+    #: A session was ended at Veeam, too: that is a call like any other.
+    logged_out: bool = False
 
 
 Work = Callable[[Entry], Ran]
@@ -42,88 +33,164 @@ class LaneRunner:
     """Thread-safe. `work` is called on the lane's threads, at most once at a time for one name."""
 
     def __init__(  # what it needs of its owner, each by name
-        self, server: str, throttle: Throttle, clock: Clock, work: Work, wake: Wake, may_call: Callable[[], bool]
+        self, name: str, server: ServerSpec, clock: Clock, work: Work, wake: Wake, may_call: Callable[[], bool]
     ) -> None:
         """Begin with an empty lane. Nothing begins while `may_call()` is false; whoever makes it true ticks."""
-        self.server = server
-        self.lane = Lane(throttle)
+        self.name = name
+        self._server = server
+        self._lane = Lane(server.throttle)
         self._clock = clock
         self._work = work
         self._wake = wake
         self._may_call = may_call
-        self._entries: dict[str, Entry] = {}
-        self._running: set[str] = set()
+        #: When a tick was asked for last; asking again for a later one would only cost.
+        self._awake_at: datetime | None = None
         self._lock = threading.RLock()
-        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=f"lane-{server}")
+        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=f"lane-{name}")
         self._stopped = False
+
+    def configure(self, server: ServerSpec) -> None:
+        """Take over what an admin changed."""
+        with self._lock:
+            self._server = server
+            self._lane.throttle = server.throttle
 
     def put(self, entry: Entry) -> None:
         """Plan a credential, in place of what was planned for it."""
         with self._lock:
-            self._entries[entry.name] = entry
-        self._wake(self.server, max(entry.due_at, self._clock.now()))
+            self._lane.put(entry)
+            self._ask(max(entry.due_at, self._clock.now()))
 
     def drop(self, name: str) -> None:
         """Plan nothing for this credential."""
         with self._lock:
-            self._entries.pop(name, None)
-
-    def due(self) -> int:
-        """Return how many are due and wait."""
-        with self._lock:
-            now = self._clock.now()
-            return sum(entry.due_at <= now and entry.name not in self._running for entry in self._entries.values())
-
-    def next_due(self) -> datetime | None:
-        """Return when the next credential is due."""
-        with self._lock:
-            return min((e.due_at for e in self._entries.values() if e.name not in self._running), default=None)
+            self._lane.drop(name)
 
     def remember(self, begun: datetime) -> None:
         """Take a call from a journal into the lane's memory. Its answer's time is unknown: as late as may be."""
-        age = self._clock.now() - begun
-        now = self._clock.monotonic()
+        longest = self._server.connect_timeout + self._server.read_timeout
         with self._lock:
-            self.lane.remember(now - age, min(now, now - age + timedelta(seconds=35)))
+            now = self._clock.monotonic()
+            at = now - (self._clock.now() - begun)
+            self._lane.remember(at, min(now, at + longest))
 
     def tick(self) -> None:
         """Begin what may begin now, and ask to be woken for the rest."""
         with self._lock:
-            while not self._stopped and self._may_call():
-                now, monotonic = self._clock.now(), self._clock.monotonic()
-                waiting = [entry for entry in self._entries.values() if entry.name not in self._running]
-                ready = [entry for entry in waiting if entry.due_at <= now]
-                if not ready:
-                    if waiting:
-                        self._wake(self.server, min(entry.due_at for entry in waiting))
-                    return
-                entry = min(ready, key=lambda e: (not e.urgent, e.expires_at))
-                at = self.lane.next_at(monotonic, urgent=entry.urgent)
-                if at is None:
-                    return  # an answer must come first; it ticks
-                if at > monotonic:
-                    self._wake(self.server, now + (at - monotonic))
-                    return
-                call = self.lane.begin(monotonic)
-                self._running.add(entry.name)
-                del self._entries[entry.name]
-                self._pool.submit(self._run, entry, call)
+            self._awake_at = None
+            if self._stopped or not self._may_call():
+                return
+            while (call := self._lane.begin(self._clock.now(), self._clock.monotonic())) is not None:
+                self._pool.submit(self._run, call)
+            wait = self._lane.wake_in(self._clock.now(), self._clock.monotonic())
+            if wait is not None:
+                self._ask(self._clock.now() + wait)
 
-    def _run(self, entry: Entry, call: Call) -> None:
-        ran = Ran(called=True, outage=False)
-        try:
-            ran = self._work(entry)
-        finally:
-            with self._lock:
-                if ran.called:
-                    self.lane.end(call, self._clock.monotonic(), outage=ran.outage, retry_after=ran.retry_after)
-                else:
-                    self.lane.cancel(call)
-                self._running.discard(entry.name)
-            self.tick()
+    def delay(self) -> timedelta:
+        """Return about how long a credential that becomes due now would wait."""
+        with self._lock:
+            return self._lane.delay(self._clock.now(), self._clock.monotonic())
+
+    def state(self) -> "LaneState":
+        """Return what operators are told of the lane."""
+        with self._lock:
+            now, monotonic = self._clock.now(), self._clock.monotonic()
+            lane = self._lane
+            return LaneState(lane.waiting(now), lane.failures > 0, lane.shared(monotonic), lane.next_due())
 
     def stop(self) -> None:
         """Begin nothing more and wait for what runs."""
         with self._lock:
             self._stopped = True
         self._pool.shutdown(wait=True)
+
+    def _ask(self, when: datetime) -> None:
+        if self._awake_at is None or when < self._awake_at:
+            self._awake_at = when
+            self._wake(self.name, when)
+
+    def _run(self, call: Call) -> None:
+        ran = Ran(called=True)
+        try:
+            if call.entry is not None:
+                ran = self._work(call.entry)
+        finally:
+            self._ended(call, ran)
+            self.tick()
+
+    def _ended(self, call: Call, ran: Ran) -> None:
+        with self._lock:
+            now = self._clock.monotonic()
+            if ran.called:
+                self._lane.end(call, now, outage=ran.outage, throttled=ran.throttled, retry_after=ran.retry_after)
+            else:
+                self._lane.cancel(call)
+            if ran.logged_out:
+                self._lane.remember(now, now)
+
+
+@dataclass(frozen=True)
+class LaneState:
+    """How a lane is."""
+
+    waiting: int
+    closed: bool
+    shared: bool
+    next_due: datetime | None
+
+
+class Lanes:
+    """The runner of each server, made when it is first asked for. Thread-safe."""
+
+    def __init__(
+        self, servers: Callable[[str], ServerSpec | None], clock: Clock, timers: Timers, may_call: Callable[[], bool]
+    ) -> None:
+        """`servers` tells how a server is set up. Nothing begins while `may_call()` is false."""
+        self._servers = servers
+        self._clock = clock
+        self._timers = timers
+        self._may_call = may_call
+        self._work: Work | None = None
+        self._runners: dict[str, LaneRunner] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, work: Work) -> None:
+        """Take what is done for an entry whose turn has come."""
+        self._work = work
+
+    def of(self, name: str) -> LaneRunner:
+        """Return the runner of this server, as the server is set up now."""
+        server = self._servers(name)
+        with self._lock:
+            runner = self._runners.get(name)
+            if runner is None:
+                shown = server or ServerSpec(url="https://unknown.invalid")
+                runner = LaneRunner(name, shown, self._clock, self._do, self._wake, self._may_call)
+                self._runners[name] = runner
+            elif server is not None:
+                runner.configure(server)
+            return runner
+
+    def all(self) -> list[LaneRunner]:
+        """Return the runners."""
+        with self._lock:
+            return list(self._runners.values())
+
+    def tick(self) -> None:
+        """Begin whatever may begin, whoever was asked to be woken and wasn't."""
+        for runner in self.all():
+            runner.tick()
+
+    def stop(self) -> None:
+        """Begin no call more and wait for those under way."""
+        for runner in self.all():
+            runner.stop()
+
+    def _do(self, entry: Entry) -> Ran:
+        return self._work(entry) if self._work is not None else Ran(called=False)
+
+    def _wake(self, name: str, when: datetime) -> None:
+        self._timers.at(when, f"lane:{name}", self._tick, "lanes", name)
+
+    def _tick(self, name: str) -> None:
+        self.of(name).tick()

@@ -1,9 +1,15 @@
 """Metrics for Prometheus. Labels are names of tenants and servers and words of ours, never anything that was received."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable, Iterable, Iterator
 
-from vault_plugin.core.credential import Credential
-from vault_plugin.core.states import State
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from scheduler.lanes import LaneState
+from scheduler.planned import Planned
+
+Credentials = Callable[[], Iterable[tuple[str, Planned]]]
 
 
 class Metrics:
@@ -13,15 +19,8 @@ class Metrics:
         """Make the metrics."""
         self.registry = CollectorRegistry()
         reg = self.registry
-        self.token_expiry = Gauge(
-            "vb365_token_expiry_timestamp_seconds", "When the stored access token expires", ["tenant"], registry=reg
-        )
-        self.next_rotation = Gauge(
-            "vb365_next_rotation_timestamp_seconds", "When the next rotation is planned", ["tenant"], registry=reg
-        )
-        self.state = Gauge(
-            "vb365_credential_state", "1 for the state that the credential is in", ["tenant", "state"], registry=reg
-        )
+        self._of_credentials = OfCredentials()
+        reg.register(self._of_credentials)
         self.rotations = Counter(
             "vb365_rotations_total", "Calls of attempts, by rung and outcome", ["rung", "outcome"], registry=reg
         )
@@ -31,6 +30,9 @@ class Metrics:
         )  # fmt: skip
         self.lane_due = Gauge("vb365_lane_due", "Credentials that are due and wait for a place", ["server"], registry=reg)
         self.lane_closed = Gauge("vb365_lane_closed", "1 while an outage closes the lane", ["server"], registry=reg)
+        self.lane_shared = Gauge(
+            "vb365_lane_shared", "1 while the rate is halved: somebody shares our address", ["server"], registry=reg
+        )
         self.lane_capacity = Gauge(
             "vb365_lane_capacity_ratio", "Calls wanted to calls admitted; above 1 tokens come late", ["server"], registry=reg
         )
@@ -45,11 +47,40 @@ class Metrics:
         self.clock_steps = Counter("vb365_clock_steps_total", "Times that the wall clock was set", registry=reg)
         self.published = Counter("vb365_tokens_published_total", "Tokens published", registry=reg)
 
-    def credential(self, name: str, credential: Credential, next_at: float | None) -> None:
-        """Show what stands."""
-        for state in State:
-            self.state.labels(name, state.value).set(credential.state is state)
-        if credential.pair is not None:
-            self.token_expiry.labels(name).set(credential.pair.expires_at.timestamp())
-        if next_at is not None:
-            self.next_rotation.labels(name).set(next_at)
+    def lane(self, server: str, state: LaneState) -> None:
+        """Show how a lane is."""
+        self.lane_due.labels(server).set(state.waiting)
+        self.lane_closed.labels(server).set(state.closed)
+        self.lane_shared.labels(server).set(state.shared)
+
+    def follow(self, credentials: Credentials | None) -> None:
+        """Show these credentials from now on; None: this instance leads no more, and speaks of none."""
+        self._of_credentials.credentials = credentials
+
+
+class OfCredentials(Collector):
+    """One line a tenant and metric, made when somebody asks: what is known of ten thousand is kept once."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.credentials: Credentials | None = None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield expiry, next rotation and state of each credential."""
+        expiry = GaugeMetricFamily(
+            "vb365_token_expiry_timestamp_seconds", "When the stored access token expires", labels=["tenant"]
+        )
+        rotation = GaugeMetricFamily(
+            "vb365_next_rotation_timestamp_seconds", "When the next rotation is planned", labels=["tenant"]
+        )
+        state = GaugeMetricFamily(
+            "vb365_credential_state", "1 for the state that the credential is in", labels=["tenant", "state"]
+        )
+        for name, planned in self.credentials() if self.credentials else ():
+            if planned.expires_at is not None:
+                expiry.add_metric([name], planned.expires_at.timestamp())
+            if planned.next_at is not None:
+                rotation.add_metric([name], planned.next_at.timestamp())
+            if planned.state is not None:
+                state.add_metric([name, planned.state.value], 1)
+        yield from (expiry, rotation, state)

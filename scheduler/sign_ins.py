@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from scheduler.metrics import Metrics
+from scheduler.publisher import Publisher
 from scheduler.rotations import Rotations
 from scheduler.timers import Timers
 from vault_plugin.core.errors import StoreError, VersionConflict
@@ -27,6 +28,7 @@ class SignIns:
         timers: Timers,
         metrics: Metrics,
         rotations: Rotations,
+        publisher: Publisher,
         may_call: Callable[[], bool],
     ) -> None:
         """`rotations` is told of Microsoft's answers. Nothing is polled while `may_call()` is false."""
@@ -34,13 +36,16 @@ class SignIns:
         self._timers = timers
         self._metrics = metrics
         self._rotations = rotations
+        self._publisher = publisher
         self._may_call = may_call
         #: Sign-ins whose newest poll's answer this process knows, by tenant.
         self._known: dict[str, str] = {}
         self._pending: set[str] = set()
 
-    def load(self, name: str) -> None:
+    def load(self, name: str, *, news: bool = True) -> None:
         """Take a sign-in up where it stands: after a start, and after a request.
+
+        `news`: something has happened, so that operators are told also of one that is over.
 
         Raises:
             StoreError: Vault's trouble.
@@ -48,7 +53,10 @@ class SignIns:
         sign_in = self._world.store.read(SignIn, name).document
         if sign_in is not None and sign_in.state is SignInState.PENDING:
             signing_in.show(self._world, name, sign_in)
-        self._follow(name, sign_in, timedelta(0))
+        if news or (sign_in is not None and sign_in.state is not SignInState.ENDED):
+            self._follow(name, sign_in, timedelta(0))
+        else:
+            self._publisher.saw(name, sign_in)
 
     def begun(self, name: str) -> None:
         """Follow a sign-in that this process has just begun or joined."""
@@ -84,6 +92,7 @@ class SignIns:
     def _follow(self, name: str, sign_in: SignIn | None, wait: timedelta) -> None:
         """Plan what comes next for this sign-in."""
         now = self._world.clock.now()
+        self._publisher.saw(name, sign_in)
         if sign_in is None:
             return
         if sign_in.state is SignInState.PENDING:
@@ -92,7 +101,7 @@ class SignIns:
         else:
             self._over(name, sign_in)
         self._metrics.pending_sign_ins.set(len(self._pending))
-        self._rotations.tell(name)
+        self._publisher.tell(name)
 
     def _over(self, name: str, sign_in: SignIn) -> None:
         waited = name in self._pending

@@ -32,11 +32,19 @@ class SpecCache:
         self._store = store
         self._clock = clock
         self._held: dict[tuple[type[Document], str], Held] = {}
+        #: Listed, and read when somebody asks.
+        self._unread: set[tuple[type[Document], str]] = set()
         self._refused: set[str] = set()
         self._lock = threading.Lock()
 
     def tenant(self, name: str) -> TenantSpec | None:
-        """Return the tenant, or None."""
+        """Return the tenant, or None.
+
+        Raises:
+            StoreUnavailable, StoreDenied: it wasn't read yet, and can't be.
+        """
+        if (TenantSpec, name) in self._unread:
+            self.load(TenantSpec, name)
         document = self._get(TenantSpec, name).document
         return document if isinstance(document, TenantSpec) else None
 
@@ -50,9 +58,9 @@ class SpecCache:
         return self._get(TenantSpec, name).problem
 
     def names(self, model: type[Document]) -> list[str]:
-        """Return the names that were read."""
+        """Return the names that are known."""
         with self._lock:
-            return sorted(name for kind, name in self._held if kind is model)
+            return sorted(name for kind, name in {*self._held, *self._unread} if kind is model)
 
     def load(self, model: type[D], name: str) -> bool:
         """Read one document; tell whether anything changed.
@@ -70,6 +78,7 @@ class SpecCache:
         else:
             held = Held(stored.document, now)
         with self._lock:
+            self._unread.discard((model, name))
             if held.document is None and not held.problem:
                 self._held.pop((model, name), None)
             else:
@@ -78,20 +87,29 @@ class SpecCache:
 
     def list_again(self, model: type[D]) -> set[str]:
         """LIST the kind, read new names, drop vanished ones; return the names that changed."""
+        return {name for name in sorted(self._listed(model) ^ set(self.names(model))) if self.load(model, name)}
+
+    def list_names(self, model: type[Document]) -> set[str]:
+        """LIST the kind and return the names; each document is read when somebody first asks for it."""
+        listed = self._listed(model)
+        with self._lock:
+            self._unread |= {(model, name) for name in listed if (model, name) not in self._held}
+        return listed
+
+    def oldest(self, model: type[Document], older_than: timedelta, rounds: int) -> list[str]:
+        """Return whose turn it is to be read again if all were to be in so many rounds."""
+        before = self._clock.monotonic() - older_than
+        with self._lock:
+            old = sorted((held.read_at, name) for (kind, name), held in self._held.items() if kind is model)
+        return [name for read_at, name in old[: len(old) // rounds + 1] if read_at < before]
+
+    def _listed(self, model: type[Document]) -> set[str]:
         listed = set(self._store.names(model))
         good = {name for name in listed if is_name(name)}
         for name in sorted(listed - good - self._refused):
             self._refused.add(name)
             log.warning("name_refused", kind=model.kind, name=name[:128], remedy="write it again under a name like a DNS name")
-        known = set(self.names(model))
-        return {name for name in sorted(good ^ known) if self.load(model, name)}
-
-    def read_again(self, model: type[D], older_than: timedelta, most: int) -> set[str]:
-        """Read the oldest ones again; return the names that changed."""
-        before = self._clock.monotonic() - older_than
-        with self._lock:
-            old = sorted((held.read_at, name) for (kind, name), held in self._held.items() if kind is model)
-        return {name for read_at, name in old[:most] if read_at < before and self.load(model, name)}
+        return good
 
     def _get(self, model: type[Document], name: str) -> Held:
         with self._lock:

@@ -1,12 +1,18 @@
 """One term as leader: everything that calls Microsoft and Veeam, with a plan in memory that lasts as long as the term."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
 
 from scheduler.health import Health
+from scheduler.lanes import Lanes
 from scheduler.mail import Mail
+from scheduler.planned import Memory
+from scheduler.publisher import Publisher
 from scheduler.rotations import Rotations
 from scheduler.settings import Settings
 from scheduler.sign_ins import SignIns
@@ -17,6 +23,7 @@ from vault_plugin.core.errors import StoreError
 from vault_plugin.core.names import is_name
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
+from vault_plugin.core.states import State
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.vault.mailbox import Mailbox
 
@@ -24,8 +31,14 @@ log = structlog.get_logger()
 
 #: Bulkheads: what waits for one side can't starve the others. Threads of each.
 EXECUTORS = {"lanes": 2, "microsoft": 16, "vault": 4, "timers": 2}
+READERS = 8
 #: A sweep that hasn't run for so many intervals means that the service is stuck.
 SWEEPS_MISSED = 4
+CATCH_UP_RETRY = timedelta(seconds=5)
+#: A status may be out of date if the process before died so shortly after a rotation.
+RECENT = timedelta(minutes=2)
+#: What a tenant's document is taken to say until it is read.
+ASSUMED = TenantSpec(server="assumed")
 
 
 class Term:
@@ -44,29 +57,38 @@ class Term:
         self._settings = settings
         self._metrics = metrics = health.metrics
         self._health = health
-        self._world = world
+        self._memory = memory = Memory()
+        self._world = world = replace(world, facts=memory.facts, versions={})
         self._specs = specs
         self._leads = leads
+        self._ended = threading.Event()
         self.timers = timers = Timers(EXECUTORS)
-        self._rotations = Rotations(world, timers, metrics, leads)
-        self._sign_ins = SignIns(world, timers, metrics, self._rotations, leads)
+        self._lanes = lanes = Lanes(specs.server, world.clock, timers, leads)
+        self._publisher = Publisher(world, timers, metrics, memory, lambda server: lanes.of(server).delay())
+        self._rotations = Rotations(world, metrics, memory, lanes, self._publisher)
+        self._sign_ins = SignIns(world, timers, metrics, self._rotations, self._publisher, leads)
         self._mail = Mail(world, mailbox, specs, timers, metrics, self._effect)
         self._swept_at: timedelta | None = None
+        #: What is yet to be read after the beginning, the most urgent last.
+        self._rest: list[str] | None = None
+        self._sign_ins_listed: set[str] = set()
 
     def load(self) -> None:
-        """LIST, then one read for each document; soonest expiry first comes from the lanes.
+        """LIST, then one read for each credential: what is due can begin. The rest is read while it does.
 
         Raises:
             StoreError: Vault's trouble; it may be called again.
         """
         self._specs.list_again(ServerSpec)
-        self._specs.list_again(TenantSpec)
-        for name in filter(is_name, self._world.store.names(Credential)):
-            self._rotations.load(name, at_start=True)
-        for name in filter(is_name, self._world.store.names(SignIn)):
-            self._sign_ins.load(name)
-        for name in self._specs.names(TenantSpec):
-            self._rotations.tell(name)
+        tenants = self._specs.list_names(TenantSpec)
+        names = list(filter(is_name, self._world.store.names(Credential)))
+
+        def load(name: str) -> None:
+            self._rotations.load(name, assumed=ASSUMED if name in tenants else None, remember=True)
+
+        with ThreadPoolExecutor(READERS, thread_name_prefix="load") as readers:
+            for _ in readers.map(load, names):
+                pass
 
     def begin(self) -> None:
         """Start the timers: from now on what is due is done."""
@@ -74,18 +96,25 @@ class Term:
         every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._mail.collect), "vault")
         every(settings.list_interval, "list", lambda: self._round("list", self._list), "vault")
         every(settings.sweep_interval, "sweep", self.sweep, "timers")
-        self.timers.at(self._world.clock.now(), "first-sweep", self.sweep, "timers")
+        now = self._world.clock.now()
+        self.timers.at(now, "first-sweep", self.sweep, "timers")
+        self.timers.at(now, "catch-up", self._catch_up, "vault")
         self._swept_at = self._world.clock.monotonic()
+        self._metrics.follow(self._memory.seen)
         self.timers.start()
-        log.info("ready", credentials=len(self._rotations.names()))
+        log.info("ready", credentials=len(self._memory.names()))
 
     def end(self) -> None:
         """Begin no call more and wait for those under way."""
+        self._ended.set()
+        self._metrics.follow(None)
+        self._lanes.stop()
         self._rotations.stop()
         self.timers.stop()
+        self._publisher.stop()
 
     def sweep(self) -> None:
-        """Wake every lane that has something due, and publish what an outage left unpublished."""
+        """Begin whatever is due, and publish what an outage left unpublished."""
         self._rotations.sweep()
         self._swept_at = self._world.clock.monotonic()
         self._metrics.last_sweep.set_to_current_time()
@@ -100,27 +129,74 @@ class Term:
         if self._leads():
             self._health.guarded(what, action)
 
+    def _catch_up(self) -> None:
+        """Read what wasn't needed to begin, until all of it was read."""
+        if self._ended.is_set():
+            return
+        if not (self._leads() and self._health.guarded("catch-up", self._read_the_rest)):
+            self.timers.at(self._world.clock.now() + CATCH_UP_RETRY, "catch-up", self._catch_up, "vault")
+
+    def _read_the_rest(self) -> None:
+        """Read sign-ins and tenants' documents; first of those without a token, then of those that rotated last."""
+        if self._rest is None:
+            self._sign_ins_listed = set(filter(is_name, self._world.store.names(SignIn)))
+            names = {*self._sign_ins_listed, *self._specs.names(TenantSpec), *self._memory.names()}
+            self._rest = sorted(names, key=self._urgency, reverse=True)
+        while self._rest and not self._ended.is_set():
+            self._take_up(self._rest[-1])
+            self._rest.pop()
+
+    def _urgency(self, name: str) -> tuple[bool, float]:
+        planned = self._memory.get(name)
+        return planned.state is State.ACTIVE, -planned.expires_at.timestamp() if planned.expires_at else 0.0
+
+    def _take_up(self, name: str) -> None:
+        """Read a tenant's documents, publish what a crash left unpublished, and tell where the status may be out of date."""
+        if name in self._sign_ins_listed:
+            self._sign_ins.load(name, news=False)
+        self._specs.load(TenantSpec, name)
+        credential = self._rotations.load(name)
+        if credential.generation:
+            self._publisher.publish(name, credential)
+        rotated_at = credential.last_rotation_at
+        recent = rotated_at is None or self._world.clock.now() - rotated_at < RECENT
+        if recent or credential.state is not State.ACTIVE:
+            self._publisher.tell(name, credential)
+
+    def _look_again(self, name: str) -> None:
+        """Read a tenant's documents again, plan anew, and tell what changed."""
+        before = self._memory.get(name)
+        changed = self._specs.load(TenantSpec, name)
+        credential = self._rotations.load(name)
+        if changed or (before.state, before.generation) != (credential.state, credential.generation):
+            self._publisher.tell(name, credential)
+
     def _list(self) -> None:
         """Find what other clients wrote: new and vanished names, and every document again within ten minutes."""
         settings = self._settings
-        changed: set[str] = set()
-        servers_changed = False
-        for model in (ServerSpec, TenantSpec):
-            names = self._specs.list_again(model)
-            rounds = max(1, int(settings.reread_after / settings.list_interval))
-            most = len(self._specs.names(model)) // rounds + 1
-            names |= self._specs.read_again(model, settings.reread_after / 2, most)
-            servers_changed |= model is ServerSpec and bool(names)
-            changed |= names if model is TenantSpec else set()
-        for name in {*self._rotations.names(), *changed} if servers_changed else changed:
+        rounds = max(1, int(settings.reread_after / settings.list_interval))
+        servers = self._specs.list_again(ServerSpec)
+        servers |= {
+            name
+            for name in self._specs.oldest(ServerSpec, settings.reread_after / 2, rounds)
+            if self._specs.load(ServerSpec, name)
+        }
+        for name in self._specs.list_again(TenantSpec):
+            self._rotations.poke(name)
+        for name in self._specs.oldest(TenantSpec, settings.reread_after / 2, rounds):
+            self._look_again(name)
+        for name in self._memory.names() if servers else ():
             self._rotations.poke(name)
 
     def _effect(self, name: str, action: str) -> None:
         """A request had its effect: take up what follows from it."""
+        if action in ("revoke", "remove"):
+            self._rotations.logged_out(name)
         if action in ("sign-in", "cancel", "revoke", "remove"):
             self._sign_ins.begun(name)
         try:
-            self._rotations.load(name)
+            credential = self._rotations.load(name)
         except StoreError as error:
             log.warning("not_planned", tenant=name, reason=error.reason)
-        self._rotations.tell(name)
+        else:
+            self._publisher.tell(name, credential)

@@ -15,9 +15,10 @@ from tests.simulators.tls import Authority
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.lifecycle import sign_in as signing_in
-from vault_plugin.core.lifecycle.publish import publish, write_status
+from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.requests import Asked, handle
 from vault_plugin.core.lifecycle.rotate import Step, step
+from vault_plugin.core.lifecycle.status import seen, write_status
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import Prompt, Request, Status, Token
 from vault_plugin.core.sign_in import SignIn, SignInState
@@ -149,7 +150,7 @@ class Scene:
     def status(self) -> Status:
         """Write the status and return it; it may hold no token and no code."""
         credential = self.store.read(Credential, "acme").document or Credential(since=self.clock.now())
-        write_status(self.world, "acme", credential, self.document(SignIn))
+        write_status(self.world, "acme", credential, seen(self.document(SignIn)))
         status = self.store.read(Status, "acme").document
         assert status is not None
         text = status.model_dump_json(context={"reveal_secrets": True})

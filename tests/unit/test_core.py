@@ -1,4 +1,4 @@
-"""Secrets, names, documents, tenants, lanes."""
+"""Secrets, names, documents, tenants."""
 
 import copy
 import json
@@ -15,11 +15,10 @@ from pydantic import ValidationError
 from vault_plugin.core import errors
 from vault_plugin.core.documents import parse_duration
 from vault_plugin.core.errors import BindingRefused, DocumentMalformed, NameRefused
-from vault_plugin.core.lanes import SLACK, Lane
 from vault_plugin.core.names import check_name, is_organization, is_request_id
 from vault_plugin.core.published import Request, Token
 from vault_plugin.core.secret import MASK, REVEAL, Secret
-from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec, Throttle, bind, changed_fields, check_allowed
+from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec, bind, changed_fields, check_allowed
 
 SECOND = timedelta(seconds=1)
 
@@ -236,62 +235,3 @@ def test_every_error_says_what_to_do_and_stands_in_the_tree() -> None:
     for kind in seen:
         assert kind.__name__ in (errors.__doc__ or "")
         assert kind("text").remedy()
-
-
-# --- lanes -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_place_is_held_until_the_window_after_the_answer() -> None:
-    """Only so does a window counted at the server never see one too many."""
-    lane = Lane(Throttle(per_second=1, per_minute=0, per_hour=0))
-    call = lane.begin(0 * SECOND)
-    assert lane.next_at(0.5 * SECOND) is None
-    lane.end(call, 2 * SECOND, outage=False)
-
-    assert lane.next_at(2 * SECOND) == 3 * SECOND + SLACK
-
-
-def test_five_a_minute_are_paced_and_a_sign_in_is_not() -> None:
-    """Background calls are 12 s apart; an exchange takes the next free second."""
-    lane = Lane(Throttle())
-    lane.end(lane.begin(0 * SECOND), 0.2 * SECOND, outage=False)
-
-    assert lane.next_at(SECOND) == 12 * SECOND
-    assert lane.next_at(SECOND, urgent=True) == 1.2 * SECOND + SLACK
-
-
-@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=60))
-def test_no_minute_at_the_server_ever_sees_six_calls(calls: list[tuple[float, bool]]) -> None:
-    """Whatever the latencies: arrival is somewhere between sending and answer."""
-    lane, now, arrivals = Lane(Throttle()), 0 * SECOND, []
-    for latency, urgent in calls:
-        at = lane.next_at(now, urgent=urgent)
-        assert at is not None
-        call = lane.begin(at)
-        arrivals.append(at + latency * SECOND)
-        now = at + latency * SECOND
-        lane.end(call, now, outage=False)
-
-    for index, begin in enumerate(arrivals):
-        inside = [arrival for arrival in arrivals[index:] if arrival <= begin + 60 * SECOND]
-        assert len(inside) <= 5
-
-
-def test_an_outage_closes_the_lane_and_one_probe_opens_it() -> None:
-    """5, 10, 20, then every 30 s; Retry-After wins."""
-    lane = Lane(Throttle(per_second=0, per_minute=0, per_hour=0))
-    now, waits = 0 * SECOND, []
-    for _ in range(5):
-        lane.end(lane.begin(now), now, outage=True)
-        at = lane.next_at(now)
-        assert at is not None
-        waits.append((at - now) / SECOND)
-        now = at
-    assert waits == [5, 10, 20, 30, 30]
-
-    probe = lane.begin(now)
-    assert lane.next_at(now) is None
-    lane.end(probe, now, outage=True, retry_after=120 * SECOND)
-    assert lane.next_at(now) == now + 120 * SECOND
-    lane.end(lane.begin(now), now, outage=False)
-    assert lane.next_at(now) == now

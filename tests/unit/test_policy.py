@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure, Purpose, Rung, TokenPair
+from vault_plugin.core.facts import UNKNOWN
 from vault_plugin.core.policy import Do, View, full_ladder, ladder, next_action, taken_over
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State
@@ -112,28 +113,28 @@ def test_a_calls_timeout_leaves_time_for_another_try() -> None:
 
 def test_the_ladder_holds_only_what_can_work() -> None:
     """No pair, no refresh; an old assertion isn't exchanged; without a refresh token nothing is renewed."""
-    assert full_ladder(credential(), NOW) == (Rung.REFRESH, Rung.EXCHANGE, Rung.REASSERT)
-    assert full_ladder(credential(pair=pair(spent=True)), NOW) == (Rung.EXCHANGE, Rung.REASSERT)
-    assert full_ladder(credential(assertion=assertion(2 * HOUR)), NOW) == (Rung.REFRESH, Rung.REASSERT)
-    assert full_ladder(credential(pair=None, assertion=assertion(2 * HOUR, refreshable=False)), NOW) == ()
+    assert full_ladder(credential(), NOW, UNKNOWN) == (Rung.REFRESH, Rung.EXCHANGE, Rung.REASSERT)
+    assert full_ladder(credential(pair=pair(spent=True)), NOW, UNKNOWN) == (Rung.EXCHANGE, Rung.REASSERT)
+    assert full_ladder(credential(assertion=assertion(2 * HOUR)), NOW, UNKNOWN) == (Rung.REFRESH, Rung.REASSERT)
+    assert full_ladder(credential(pair=None, assertion=assertion(2 * HOUR, refreshable=False)), NOW, UNKNOWN) == ()
 
 
 def test_a_rung_that_only_errs_lets_the_next_one_try_first() -> None:
     """After three answered errors, with less than half of the overlap left."""
     failing = credential(pair=pair(age=52 * MINUTE), failures=(failure(),) * 3)
 
-    assert ladder(failing, NOW, POLICY, 5 * MINUTE)[0] is Rung.EXCHANGE
-    assert ladder(failing.replace(failures=(failure(),) * 2), NOW, POLICY, 5 * MINUTE)[0] is Rung.REFRESH
+    assert ladder(view(failing), NOW, POLICY)[0] is Rung.EXCHANGE
+    assert ladder(view(failing.replace(failures=(failure(),) * 2)), NOW, POLICY)[0] is Rung.REFRESH
     early = failing.replace(pair=pair(age=42 * MINUTE))
-    assert ladder(early, NOW, POLICY, 5 * MINUTE)[0] is Rung.REFRESH
+    assert ladder(view(early), NOW, POLICY)[0] is Rung.REFRESH
 
 
 def test_a_refresh_that_is_taken_over_goes_on_by_a_new_session() -> None:
     """Only then is the same refresh token tried again."""
     rotating = credential(state=State.ROTATING, attempt=attempt())
 
-    assert taken_over(rotating, NOW) == (Rung.EXCHANGE, Rung.REASSERT, Rung.REFRESH)
-    assert taken_over(rotating.replace(assertion=None), NOW) == (Rung.REFRESH,)
+    assert taken_over(rotating, NOW, UNKNOWN) == (Rung.EXCHANGE, Rung.REASSERT, Rung.REFRESH)
+    assert taken_over(rotating.replace(assertion=None), NOW, UNKNOWN) == (Rung.REFRESH,)
 
 
 # --- the questions ---------------------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class Rung(StrEnum):
     """Microsoft, ``grant_type=refresh_token``; an exchange follows."""
 
 
+#: The rungs that Veeam's token endpoint serves; the others are Microsoft's.
+AT_VEEAM: Final = frozenset({Rung.REFRESH, Rung.EXCHANGE})
+AT_MICROSOFT: Final = frozenset({Rung.REASSERT})
+
+
 class Purpose(StrEnum):
     """Why an attempt was begun."""
 
@@ -68,6 +73,14 @@ class TokenPair(Part):
     def life(self) -> timedelta:
         """Return how long the access token lives from its issue."""
         return self.expires_at - self.issued_at
+
+
+class Probe(Part):
+    """What became of the access token before, when a new one was got by this rung: measured, not assumed."""
+
+    at: Timestamp
+    rung: Rung
+    old_alive: bool
 
 
 class Failure(Part):
@@ -155,6 +168,13 @@ class Credential(Document):
     last_error: Failure | None = None
     last_rotation_at: Timestamp | None = None
     token_life: Duration | None = None
+    #: When a renewed assertion was accepted last: then Veeam's rejection of another one is no reason to ask a person.
+    reasserted_at: Timestamp | None = None
+    #: The newest generation whose token was proved to work, and when; and the newest that was proved not to.
+    proved: int = 0
+    proved_at: Timestamp | None = None
+    disproved: int = 0
+    probes: tuple[Probe, ...] = ()
     #: ID of the request that asked for a rotation now.
     requested: str = ""
     sign_in_id: str = ""
@@ -190,6 +210,7 @@ class Credential(Document):
             last_error=None,
             last_rotation_at=now,
             token_life=pair.life,
+            reasserted_at=now if reason is Reason.REASSERTED else self.reasserted_at,
         )
 
     def deferred(self, failure: Failure, reason: Reason, now: datetime) -> "Credential":
@@ -202,9 +223,20 @@ class Credential(Document):
         """End the attempt with a verdict (`GRANT_REJECTED`, `REFUSED`) or, for a keep-alive, without a new pair."""
         text = failure.text if failure else ""
         moved = self._moved(event, reason, now)
+        refused = event is Event.REFUSED and failure is not None
+        failures = (*self.failures, failure)[-FAILURES_KEPT:] if refused else ()
         return moved._answered("Failed" if failure else "Done", text, now).replace(
-            attempt=None, failures=(), last_error=failure
+            attempt=None, failures=failures, last_error=failure
         )
+
+    def proven(self, probe: Probe | None, now: datetime) -> "Credential":
+        """Note that the stored pair's access token works, and what was seen of the one before."""
+        probes = (*(old for old in self.probes if old.rung is not probe.rung), probe) if probe else self.probes
+        return self.replace(proved=self.generation, proved_at=now, probes=probes)
+
+    def disproven(self, failure: Failure, reason: Reason, now: datetime) -> "Credential":
+        """Note that the stored pair's access token doesn't do what it must: nobody is to read it."""
+        return self._moved(Event.DISPROVED, reason, now).replace(disproved=self.generation, last_error=failure)
 
     def revoked(self, now: datetime) -> "Credential":
         """Take it out of service: no secret stays."""

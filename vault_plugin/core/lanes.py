@@ -1,80 +1,166 @@
-"""A server's lane: when may the next call to its token endpoint begin?
+"""A server's lane: which call to its token endpoint may begin next, and when (DESIGN 6).
 
 VB365 counts calls per client in fixed windows that begin at the server's first request of a window. A call occupies a
 place from before it is sent until *window + 50 ms after its answer*: only so does a window counted at the server never see
-one too many. Times are monotonic (timedelta since some start); the module reads no clock.
+one too many. Calls are measured by the monotonic clock (timedelta since some start); what is due and when tokens expire is
+wall time. The module reads neither.
+
+Order: a sign-in's exchange first; then, in their tenth of the lane, credentials that keep failing, first come first served;
+then the earliest expiry.
 """
 
+import bisect
+import heapq
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from vault_plugin.core.tenants import Throttle
-from vault_plugin.core.timing import ZERO
 
+ZERO = timedelta(0)
 #: Slack for the server's own clock arithmetic (research: WebApiThrottle's window ends inclusively).
 SLACK = timedelta(milliseconds=50)
 IN_FLIGHT = 2
 #: How long the lane stays closed after the first, second, … failure in a row.
 PROBE_AFTER = tuple(timedelta(seconds=s) for s in (5, 10, 20, 30))
 RETRY_AFTER_RANGE = (timedelta(seconds=1), timedelta(minutes=5))
+#: Credentials whose last answers were all errors share every tenth call.
+RETRY_SHARE = 10
+#: For so long the rate is halved after a 429 that our own count doesn't explain: somebody shares our address.
+SHARED_FOR = timedelta(hours=1)
+#: No call takes longer: both timeouts of a server are at most 5 minutes.
+LONGEST_CALL = timedelta(minutes=10)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A credential that this lane will call for. `expires_at` orders it among the due."""
+
+    name: str
+    due_at: datetime
+    expires_at: datetime
+    #: A sign-in's exchange: first of all, and not paced.
+    urgent: bool = False
+    #: The last three calls were answered with errors: it waits for its share.
+    retrying: bool = False
+
+
+@dataclass(eq=False, slots=True)
 class Call:
-    """A call to the token endpoint: when it was begun, and when its answer (or timeout) came."""
+    """A call to the token endpoint: for whom, when it was begun, and when its answer (or timeout) came."""
 
     begun: timedelta
     ended: timedelta | None = None
+    entry: Entry | None = None
 
 
 @dataclass
+class _Queue:
+    """Entries by a key; those that were replaced or dropped are passed over."""
+
+    items: list[tuple[object, int, Entry]] = field(default_factory=list)
+
+    def push(self, key: object, number: int, entry: Entry) -> None:
+        heapq.heappush(self.items, (key, number, entry))
+
+    def first(self, standing: dict[str, Entry]) -> Entry | None:
+        while self.items and standing.get(self.items[0][2].name) is not self.items[0][2]:
+            heapq.heappop(self.items)
+        return self.items[0][2] if self.items else None
+
+
 class Lane:
-    """The places of one server. Not thread-safe: its owner holds a lock."""
+    """The places and the queue of one server. Not thread-safe: its owner holds a lock."""
 
-    throttle: Throttle
-    calls: list[Call] = field(default_factory=list)
-    closed_until: timedelta = ZERO
-    #: Outages in a row; while there are any, one call at a time probes.
-    failures: int = 0
-    paced_until: timedelta = ZERO
+    def __init__(self, throttle: Throttle) -> None:
+        """Begin with nothing remembered and nothing planned."""
+        self.throttle = throttle
+        self.calls: list[Call] = []
+        #: Outages in a row; while there are any, one call at a time probes.
+        self.failures = 0
+        self.closed_until = ZERO
+        self.shared_until: timedelta | None = None
+        self._paced_until = ZERO
+        self._retry_at = ZERO
+        self._entries: dict[str, Entry] = {}
+        self._running: set[str] = set()
+        self._later, self._ready, self._retries = _Queue(), _Queue(), _Queue()
+        self._numbers = itertools.count()
 
-    def next_at(self, now: timedelta, *, urgent: bool = False) -> timedelta | None:
-        """Return the earliest time at which a call may begin, or None if an answer must come first.
+    # --- the queue ---------------------------------------------------------------------------------------------------
 
-        `urgent`: a sign-in's exchange isn't paced.
-        """
-        in_flight = sum(call.ended is None for call in self.calls)
-        if in_flight >= (1 if self.failures else IN_FLIGHT):
-            return None
-        at = max(now, self.closed_until, ZERO if urgent else self.paced_until)
-        for length, limit in self.throttle.windows():
-            occupied = [call for call in self.calls if call.ended is None or call.ended + length + SLACK > at]
-            surplus = len(occupied) - limit + 1
-            if surplus <= 0:
-                continue
-            releases = sorted(call.ended + length + SLACK for call in occupied if call.ended is not None)
-            if len(releases) < surplus:
-                return None
-            at = max(at, releases[surplus - 1])
-        return at
+    def put(self, entry: Entry) -> None:
+        """Plan a credential, in place of what was planned for it. One call at a time is made for it."""
+        self._entries[entry.name] = entry
+        if entry.name not in self._running:
+            self._later.push(entry.due_at, next(self._numbers), entry)
 
-    def begin(self, now: timedelta) -> Call:
-        """Occupy a place."""
-        longest = max((length for length, _ in self.throttle.windows()), default=ZERO)
-        self.calls = [call for call in self.calls if call.ended is None or call.ended + longest + SLACK > now]
-        call = Call(now)
-        self.calls.append(call)
-        if self.throttle.per_minute:
-            self.paced_until = now + timedelta(minutes=1) / self.throttle.per_minute
-        return call
+    def drop(self, name: str) -> None:
+        """Plan nothing for this credential."""
+        self._entries.pop(name, None)
 
-    def cancel(self, call: Call) -> None:
-        """Give the place back: nothing was sent."""
-        self.calls.remove(call)
+    def planned(self, name: str) -> Entry | None:
+        """Return what is planned for this credential."""
+        return self._entries.get(name)
 
-    def end(self, call: Call, now: timedelta, *, outage: bool, retry_after: timedelta | None = None) -> None:
+    def waiting(self, now: datetime) -> int:
+        """Return how many are due and wait for a place."""
+        return sum(entry.due_at <= now and entry.name not in self._running for entry in self._entries.values())
+
+    def next_due(self) -> datetime | None:
+        """Return when the next of those that aren't due becomes so (or now, if one is)."""
+        return min((entry.due_at for entry in self._standing()), default=None)
+
+    def _standing(self) -> Iterator[Entry]:
+        return (entry for name, entry in self._entries.items() if name not in self._running)
+
+    def _ripen(self, now: datetime) -> None:
+        """Move what has become due to where it waits."""
+        while (entry := self._later.first(self._entries)) is not None and entry.due_at <= now:
+            heapq.heappop(self._later.items)
+            if entry.retrying and not entry.urgent:
+                self._retries.push(entry.due_at, next(self._numbers), entry)
+            else:
+                self._ready.push((not entry.urgent, entry.expires_at), next(self._numbers), entry)
+
+    # --- the places --------------------------------------------------------------------------------------------------
+
+    def begin(self, now: datetime, monotonic: timedelta) -> Call | None:
+        """Occupy a place for the next credential that may be called for now, or return None."""
+        self._ripen(now)
+        for at, entry in self._candidates(monotonic):
+            if at <= monotonic:
+                return self._occupy(entry, monotonic)
+        return None
+
+    def wake_in(self, now: datetime, monotonic: timedelta) -> timedelta | None:
+        """Return how long until `begin` may give a call, or None if an answer or a new entry must come first."""
+        self._ripen(now)
+        waits = [at - monotonic for at, _ in self._candidates(monotonic)]
+        later = self._later.first(self._entries)
+        if later is not None:
+            waits.append(later.due_at - now)
+        return max(min(waits), ZERO) if waits else None
+
+    def delay(self, now: datetime, monotonic: timedelta) -> timedelta:
+        """Return about how long a credential that becomes due now would wait."""
+        return self.waiting(now) * self._pace(monotonic) + max(self.closed_until - monotonic, ZERO)
+
+    def end(
+        self,
+        call: Call,
+        now: timedelta,
+        *,
+        outage: bool,
+        throttled: bool = False,
+        retry_after: timedelta | None = None,
+    ) -> None:
         """Note the answer. An outage (no answer, 502 to 504, 429) closes the lane; the first success opens it."""
         call.ended = now
+        self._leave(call)
+        if throttled:
+            self.shared_until = now + SHARED_FOR
         if not outage:
             self.failures = 0
             self.closed_until = ZERO
@@ -85,6 +171,83 @@ class Lane:
         self.failures += 1
         self.closed_until = now + wait
 
+    def cancel(self, call: Call) -> None:
+        """Give the place back: nothing was sent."""
+        self.calls.remove(call)
+        self._leave(call)
+
     def remember(self, begun: timedelta, ended: timedelta) -> None:
-        """Take a call from a journal into the memory, after a start."""
-        self.calls.append(Call(begun, ended))
+        """Take a call that was made elsewhere (read from a journal, or a logout) into the memory."""
+        bisect.insort(self.calls, Call(begun, ended), key=lambda call: call.begun)
+
+    def shared(self, now: timedelta) -> bool:
+        """Tell whether the rate is halved because somebody seems to share our address."""
+        return self.shared_until is not None and now < self.shared_until
+
+    def _candidates(self, now: timedelta) -> Iterator[tuple[timedelta, Entry]]:
+        """Yield who may be next and when, in order."""
+        ready, retry = self._ready.first(self._entries), self._retries.first(self._entries)
+        if ready is not None and ready.urgent and (at := self._free_at(now, urgent=True)) is not None:
+            yield at, ready
+        at = self._free_at(now)
+        if at is None:
+            return
+        if retry is not None and self._pace(now):
+            yield max(at, self._retry_at), retry
+        if ready is not None:
+            yield at, ready
+        if retry is not None and not self._pace(now):
+            yield at, retry
+
+    def _occupy(self, entry: Entry, now: timedelta) -> Call:
+        longest = max((length for length, _ in self._windows(now)), default=ZERO)
+        self.calls = [call for call in self.calls if call.ended is None or call.ended + longest + SLACK > now]
+        call = Call(now, entry=entry)
+        self.calls.append(call)
+        del self._entries[entry.name]
+        self._running.add(entry.name)
+        self._paced_until = now + self._pace(now)
+        if entry.retrying:
+            self._retry_at = now + self._pace(now) * RETRY_SHARE
+        return call
+
+    def _leave(self, call: Call) -> None:
+        entry, call.entry = call.entry, None
+        if entry is None:
+            return
+        self._running.discard(entry.name)
+        again = self._entries.get(entry.name)
+        if again is not None:
+            self._later.push(again.due_at, next(self._numbers), again)
+
+    def _free_at(self, now: timedelta, *, urgent: bool = False) -> timedelta | None:
+        """Return the earliest time at which a call may begin, or None if an answer must come first."""
+        in_flight = sum(call.ended is None for call in self.calls)
+        if in_flight >= (1 if self.failures else IN_FLIGHT):
+            return None
+        at = max(now, self.closed_until, ZERO if urgent else self._paced_until)
+        for length, limit in self._windows(now):
+            if len(self.calls) < limit:
+                continue
+            ends = self._ends(at - length - SLACK)
+            surplus = len(ends) - limit + 1
+            if surplus <= 0:
+                continue
+            releases = sorted(end for end in ends if end is not None)
+            if len(releases) < surplus:
+                return None
+            at = max(at, releases[surplus - 1] + length + SLACK)
+        return at
+
+    def _ends(self, since: timedelta) -> list[timedelta | None]:
+        """Return when the calls ended that ended after this time; None for one under way."""
+        recent = itertools.takewhile(lambda call: call.begun > since - LONGEST_CALL, reversed(self.calls))
+        return [call.ended for call in recent if call.ended is None or call.ended > since]
+
+    def _windows(self, now: timedelta) -> tuple[tuple[timedelta, int], ...]:
+        factor = 2 if self.shared(now) else 1
+        return tuple((length * factor, limit) for length, limit in self.throttle.windows())
+
+    def _pace(self, now: timedelta) -> timedelta:
+        """Return the mean time between two calls at full rate; nothing without a throttle."""
+        return max((length / limit for length, limit in self._windows(now)), default=ZERO)

@@ -12,6 +12,7 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z.-]{1,64}")
 _ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 LONGEST = 128
 
 
@@ -35,6 +36,11 @@ def is_name(name: str) -> bool:
 def is_request_id(text: str) -> bool:
     """Tell whether this may be the ID of a request: what Vault shows in LIST and we may put into a path."""
     return _REQUEST_ID.fullmatch(text) is not None and text.strip(".") != ""
+
+
+def is_tenant_id(text: str) -> bool:
+    """Tell whether this is a Microsoft 365 tenant's GUID and not its name."""
+    return _GUID.fullmatch(text) is not None
 
 
 def is_organization(text: str) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.credential import FAILURES_KEPT, Credential, Purpose, Rung
+from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.core.timing import ZERO, Policy, backoff, due_at, overlap
@@ -49,50 +50,67 @@ class View:
     instance: str
     #: For how long this very journal entry was seen unchanged, on the asker's own monotonic clock.
     unchanged_for: timedelta = ZERO
+    facts: ServerFacts = UNKNOWN
+
+    @property
+    def reread(self) -> timedelta:
+        """Return how often the slowest consumer reads."""
+        return self.tenant.consumer_reread if self.tenant else ZERO
+
+    def due_at(self, policy: Policy) -> datetime | None:
+        """Return when the pair is to be rotated; None if there is no pair."""
+        pair = self.credential.pair
+        if pair is None:
+            return None
+        return due_at(self.name, self.credential.generation, pair, self.reread, policy, late=self.facts.kills_old)
 
 
 # --- the ladder ------------------------------------------------------------------------------------------------------
 
 
-def full_ladder(credential: Credential, now: datetime) -> tuple[Rung, ...]:
-    """Return the rungs that can work, cheapest first."""
+def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
+    """Return the rungs that can work, in order: cheapest first, but a refresh last where it kills what consumers hold."""
     rungs = []
-    if credential.pair is not None and not credential.pair.spent:
-        rungs.append(Rung.REFRESH)
     if credential.assertion is not None and credential.assertion.expires_at > now:
         rungs.append(Rung.EXCHANGE)
     if credential.assertion is not None and credential.assertion.refreshable:
         rungs.append(Rung.REASSERT)
+    if credential.pair is not None and not credential.pair.spent:
+        rungs.insert(len(rungs) if facts.wants_new_session else 0, Rung.REFRESH)
     return tuple(rungs)
 
 
-def ladder(credential: Credential, now: datetime, policy: Policy, reread: timedelta) -> tuple[Rung, ...]:
+def stuck(credential: Credential) -> bool:
+    """Tell whether the last three answers were errors without a verdict."""
+    failures = credential.failures
+    return len(failures) == FAILURES_KEPT and not any(failure.verdict for failure in failures)
+
+
+def ladder(view: View, now: datetime, policy: Policy) -> tuple[Rung, ...]:
     """Return the rungs to try now.
 
     A rung whose last three answers were errors without a verdict lets the next one try first, when less than half of
     the overlap is left.
     """
-    rungs = full_ladder(credential, now)
-    tried = {failure.rung for failure in credential.failures}
-    pair = credential.pair
-    stuck = len(credential.failures) == 3 and len(tried) == 1 and not credential.failures[-1].verdict  # noqa: PLR2004
-    if stuck and pair and len(rungs) > 1 and rungs[0] in tried:
-        half = overlap(pair.life, reread, policy) / 2
+    credential, pair = view.credential, view.credential.pair
+    rungs = full_ladder(credential, now, view.facts)
+    if pair is not None and stuck(credential) and {failure.rung for failure in credential.failures} == {*rungs[:1]}:
+        half = overlap(pair.life, view.reread, policy, late=view.facts.kills_old) / 2
         if pair.expires_at - now < half:
             return (*rungs[1:], rungs[0])
     return rungs
 
 
-def taken_over(credential: Credential, now: datetime) -> tuple[Rung, ...]:
+def taken_over(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
     """Return the rungs left to somebody who takes over the recorded attempt.
 
     A refresh whose outcome is unknown goes on beside it, by a new session, while the assertion lives: whoever still
     sleeps on the old refresh token can't collide with that. Only then is the same refresh token tried again.
     """
     attempt = credential.attempt
+    possible = full_ladder(credential, now, facts)
     if attempt is None:
-        return full_ladder(credential, now)
-    possible = full_ladder(credential, now)
+        return possible
     rungs = tuple(rung for rung in attempt.ladder if rung in possible)
     if attempt.rung is Rung.REFRESH and not attempt.climbed:
         return (*(rung for rung in rungs if rung is not Rung.REFRESH), Rung.REFRESH)
@@ -114,7 +132,7 @@ def _in_flight(view: View, now: datetime, policy: Policy) -> Action | None:
     if attempt.purpose is Purpose.SIGN_IN:
         return Action(Do.ATTEMPT, Reason.TAKEN_OVER, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
     reason = Reason.CLIMBED if attempt.climbed else Reason.TAKEN_OVER
-    rungs = taken_over(view.credential, now)
+    rungs = taken_over(view.credential, now, view.facts)
     return Action(Do.ATTEMPT, reason, ladder=rungs, purpose=attempt.purpose)
 
 
@@ -151,7 +169,7 @@ def _refused(view: View, now: datetime, policy: Policy) -> Action | None:
 
 
 def _requested(view: View, now: datetime, policy: Policy) -> Action | None:
-    rungs = full_ladder(view.credential, now)
+    rungs = full_ladder(view.credential, now, view.facts)
     if not view.credential.requested or not rungs:
         return None
     return Action(Do.ATTEMPT, Reason.REQUESTED, ladder=rungs)
@@ -163,7 +181,7 @@ def _needs_sign_in(view: View, now: datetime, policy: Policy) -> Action | None:
         return None
     last = credential.last_error.at if credential.last_error else credential.since
     at = last + policy.silent_retry_after
-    rungs = full_ladder(credential, now)
+    rungs = full_ladder(credential, now, view.facts)
     if now < at or not rungs:
         return Action(Do.HOLD, credential.reason, at=at if rungs else None)
     return Action(Do.ATTEMPT, Reason.SILENT_RETRY, ladder=rungs)
@@ -176,7 +194,7 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
     last = credential.last_error.at if credential.last_error else credential.since
     long_blocked = last - credential.since >= policy.blocked_hourly_after
     at = last + (timedelta(hours=1) if long_blocked else policy.blocked_retry_after)
-    rungs = full_ladder(credential, now)
+    rungs = full_ladder(credential, now, view.facts)
     if now < at or not rungs:
         return Action(Do.HOLD, credential.reason, at=at)
     return Action(Do.ATTEMPT, Reason.RETRYING, ladder=rungs)
@@ -192,11 +210,10 @@ def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
 
 
 def _due(view: View, now: datetime, policy: Policy) -> Action | None:
-    credential, pair, tenant = view.credential, view.credential.pair, view.tenant
-    reread = tenant.consumer_reread if tenant else ZERO
-    rungs = ladder(credential, now, policy, reread)
-    if pair is not None and now < due_at(view.name, credential.generation, pair, reread, policy):
+    at = view.due_at(policy)
+    if at is not None and now < at:
         return None
+    rungs = ladder(view, now, policy)
     return Action(Do.ATTEMPT, Reason.DUE, ladder=rungs) if rungs else None
 
 
@@ -212,12 +229,11 @@ def _idle(view: View, now: datetime, policy: Policy) -> Action | None:
 
 
 def _wait(view: View, now: datetime, policy: Policy) -> Action | None:
-    credential, pair, tenant = view.credential, view.credential.pair, view.tenant
-    if pair is None or tenant is None:
+    at, assertion = view.due_at(policy), view.credential.assertion
+    if at is None:
         return Action(Do.HOLD, Reason.NOT_DUE)
-    at = due_at(view.name, credential.generation, pair, tenant.consumer_reread, policy)
-    if credential.assertion and credential.assertion.refreshable:
-        at = min(at, credential.assertion.obtained_at + policy.keep_alive_after)
+    if assertion and assertion.refreshable:
+        at = min(at, assertion.obtained_at + policy.keep_alive_after)
     return Action(Do.HOLD, Reason.NOT_DUE, at=max(at, now))
 
 

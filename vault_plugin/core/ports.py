@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.documents import Document
+from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Allowed, Binding, ServerSpec, TenantSpec
@@ -185,3 +186,5 @@ class World:
     new_id: Callable[[], str]
     #: Version last seen of documents that are only ever replaced (tokens, status, prompts), by kind and name.
     versions: MutableMapping[tuple[str, str], int] = field(default_factory=dict)
+    #: What is known of a server by now.
+    facts: Callable[[str], ServerFacts] = lambda _server: UNKNOWN

@@ -101,6 +101,12 @@ class Status(Document):
     last_rotation_at: Timestamp | None = None
     next_rotation_at: Timestamp | None = None
     outage_budget_left_seconds: int | None = None
+    #: What the server was seen to do with the old access token: "lives", "dies", or empty where it wasn't measured.
+    old_token_after_refresh: str = ""
+    old_token_after_new_session: str = ""
+    #: For so long consumers may hold a dead token at each rotation: only where every way to rotate kills the old one.
+    consumers_lose_seconds: int | None = None
+    proved_at: Timestamp | None = None
     failures: int = 0
     last_error: LastError | None = None
     sign_in: SignInStatus | None = None

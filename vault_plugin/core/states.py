@@ -41,6 +41,8 @@ class Event(StrEnum):
     """Microsoft's verdict on the stored grant, or there is no grant."""
     REFUSED = "refused"
     """Veeam's verdict on a fresh assertion, or Microsoft says that an admin must act."""
+    DISPROVED = "disproved"
+    """The new token was tried and doesn't do what it must."""
     REVOKED = "revoked"
     """An operator took the credential out of service."""
 
@@ -55,6 +57,7 @@ TABLE: Final[dict[State, dict[Event, State | None]]] = {
     },
     State.ACTIVE: {
         Event.STARTED: State.ROTATING,
+        Event.DISPROVED: State.BLOCKED,
         Event.REVOKED: State.REVOKED,
     },
     State.BLOCKED: {
@@ -105,6 +108,8 @@ class Reason(StrEnum):
     RETRYING = "Retrying"
     REJECTED_BY_VEEAM = "RejectedByVeeam"
     SERVER_REJECTS_EVERYONE = "ServerRejectsEveryone"
+    NOT_PROVED = "NotProved"
+    WRONG_ORGANIZATION = "WrongOrganization"
     BLOCKED_BY_TENANT_POLICY = "BlockedByTenantPolicy"
     MISCONFIGURED = "Misconfigured"
     REVOKED = "Revoked"

@@ -3,10 +3,21 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-from vault_plugin.core.credential import TokenPair
+from typing import Protocol
 
 ZERO = timedelta(0)
+
+
+class Timed(Protocol):
+    """What has a life: a pair, or what is kept in memory of one."""
+
+    @property
+    def issued_at(self) -> datetime:
+        """Return when it began."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """Return when it ends."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +38,30 @@ class Policy:
     microsoft_timeout: timedelta = timedelta(seconds=35)
     #: What the first write of an attempt may take.
     store_timeout: timedelta = timedelta(seconds=13)
+    #: A token of each server is proved at least so often.
+    proof_after: timedelta = timedelta(days=1)
+    #: Over so long must Veeam have rejected on a server that has accepted no renewed assertion yet, until a person is asked.
+    reject_for: timedelta = timedelta(minutes=30)
     #: After a sign-in's exchange failed without a verdict.
     exchange_retry_after: timedelta = timedelta(seconds=5)
 
 
-def overlap(life: timedelta, reread: timedelta, policy: Policy) -> timedelta:
-    """Return how long before expiry the successor is wanted (DESIGN 6, "Overlap")."""
-    wanted = max(life / 3, reread + policy.outage_budget + policy.margin)
+def overlap(life: timedelta, reread: timedelta, policy: Policy, *, late: bool = False) -> timedelta:
+    """Return how long before expiry the successor is wanted (DESIGN 6, "Overlap").
+
+    `late`: a rotation kills the old token at once, so that consumers gain nothing by an early one.
+    """
+    least = policy.outage_budget + policy.margin
+    wanted = least if late else max(life / 3, reread + least)
     return min(wanted, life * 2 / 3)
 
 
-def budget_left(life: timedelta, reread: timedelta, policy: Policy, delay: timedelta = ZERO) -> timedelta:
+def budget_left(
+    life: timedelta, reread: timedelta, policy: Policy, delay: timedelta = ZERO, *, late: bool = False
+) -> timedelta:
     """Return how long an outage a consumer doesn't notice; negative if its re-reading alone is too slow."""
-    return overlap(life, reread, policy) - reread - policy.margin - delay
+    kept = ZERO if late else reread
+    return overlap(life, reread, policy, late=late) - kept - policy.margin - delay
 
 
 def jitter(name: str, generation: int, life: timedelta, policy: Policy) -> timedelta:
@@ -49,10 +71,12 @@ def jitter(name: str, generation: int, life: timedelta, policy: Policy) -> timed
     return life * policy.jitter_share * share
 
 
-def due_at(name: str, generation: int, pair: TokenPair, reread: timedelta, policy: Policy) -> datetime:
+def due_at(  # what it depends on, all of it
+    name: str, generation: int, pair: Timed, reread: timedelta, policy: Policy, *, late: bool = False
+) -> datetime:
     """Return when the pair is to be rotated."""
-    life = pair.life
-    return pair.expires_at - overlap(life, reread, policy) - jitter(name, generation, life, policy)
+    life = pair.expires_at - pair.issued_at
+    return pair.expires_at - overlap(life, reread, policy, late=late) - jitter(name, generation, life, policy)
 
 
 def backoff(now: datetime, expires_at: datetime, life: timedelta) -> timedelta:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import BindingRefused
+from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.policy import View
 from vault_plugin.core.ports import Stored, World
 from vault_plugin.core.tenants import Binding, bind, changed_fields, check_allowed
@@ -50,7 +51,13 @@ def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SE
         credential=credential,
         instance=world.instance,
         unchanged_for=unchanged_for(credential, seen),
+        facts=facts_of(world, credential),
     )
+
+
+def facts_of(world: World, credential: Credential) -> ServerFacts:
+    """Return what is known of the server that this credential is bound to."""
+    return world.facts(credential.binding.server) if credential.binding else UNKNOWN
 
 
 def refusal(world: World, name: str, binding: Binding) -> str:

@@ -96,7 +96,7 @@ def _rotate(world: World, asked: Asked, entry: Handled) -> Handled:
     credential = credential_of(stored, world.clock.now())
     view = view_of(world, asked.name, credential)
     problem = ""
-    if credential.state is State.REVOKED or not full_ladder(credential, world.clock.now()):
+    if credential.state is State.REVOKED or not full_ladder(credential, world.clock.now(), view.facts):
         problem = f"nothing is stored that could be rotated. Sign in: vb365 sign-in {asked.name}"
     elif view.tenant is None or view.tenant.paused:
         problem = f"the tenant is paused or removed. Resume it: vb365 tenant resume {asked.name}"

@@ -14,14 +14,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vault_plugin.core.credential import Assertion, Attempt, Credential, Purpose, Rung, TokenPair
+from vault_plugin.core.credential import (
+    AT_MICROSOFT,
+    AT_VEEAM,
+    Assertion,
+    Attempt,
+    Credential,
+    Purpose,
+    Rung,
+    TokenPair,
+)
 from vault_plugin.core.errors import (
     AuthorizationServerError,
     BackupServerError,
     Error,
     StoreUnavailable,
 )
-from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, view_of
+from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, facts_of, view_of
 from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.verdicts import failure_of, verdict
 from vault_plugin.core.policy import Action, Do, next_action
@@ -46,6 +55,12 @@ class Step:
     called: Rung | None = None
     #: A pair was got but something newer stood in the store.
     superseded: bool = False
+    #: The rung that is next can't be called from here.
+    elsewhere: bool = False
+    #: The superseded pair's session was ended at Veeam.
+    logged_out: bool = False
+    #: The pair that stood before the attempt.
+    before: TokenPair | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -77,10 +92,11 @@ class Run:
     boot_deadline: timedelta
 
 
-def step(world: World, name: str, seen: Seen = NOT_SEEN) -> Step:
+def step(world: World, name: str, seen: Seen = NOT_SEEN, may: frozenset[Rung] = AT_VEEAM | AT_MICROSOFT) -> Step:
     """Do what is next for this credential: nothing, or one rung of one attempt.
 
-    `seen` is the journal entry that the asker has seen, and for how long unchanged. An attempt of a sign-in is left to
+    `seen` is the journal entry that the asker has seen, and for how long unchanged. `may` holds the rungs that can be
+    called from here; for another one nothing is done, and `Step.elsewhere` is true. An attempt of a sign-in is left to
     `sign_in.complete`, which holds the assertion for it.
 
     Raises:
@@ -92,6 +108,8 @@ def step(world: World, name: str, seen: Seen = NOT_SEEN) -> Step:
     action = next_action(view_of(world, name, credential, seen), now, world.policy)
     if action.do is Do.HOLD or action.purpose is Purpose.SIGN_IN or not action.ladder or credential.binding is None:
         return Step(action, credential)
+    if action.ladder[0] not in may:
+        return Step(action, credential, elsewhere=True)
     grant = Grant(credential.assertion, credential.binding, credential.sign_in_id)
     return attempt(world, name, stored.version, credential, action, grant)
 
@@ -188,11 +206,12 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
 
     stands = offer(world, run.name, run.version, run.credential, change)
     if stands is not None:
-        return Step(action, stands[1], called=rung)
+        return Step(action, stands[1], called=rung, before=run.credential.pair)
     current = credential_of(world.store.read(Credential, run.name, patient=True), world.clock.now())
-    if session != current.session:
+    foreign = session != current.session
+    if foreign:
         _logout(world, run, pair)
-    return Step(action, current, called=rung, superseded=True)
+    return Step(action, current, called=rung, superseded=True, logged_out=foreign)
 
 
 def _adopted(current: Credential, grant: Grant) -> Credential:
@@ -254,7 +273,8 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
         rest = entry.ladder[1:]
         if rest:
             return current.climbed(entry.replace(ladder=rest, climbed=True, rejections=rejections), spent=spent)
-        event, reason, shown = verdict(entry, rejections)
+        facts = facts_of(world, current)
+        event, reason, shown = verdict(run.name, rejections, entry, current, facts, world.policy)
         if entry.before is State.ACTIVE and entry.purpose is not Purpose.ROTATION:
             return current.concluded(Event.DEFERRED, reason, shown, now)  # the pair that stands still works
         if entry.purpose is Purpose.SIGN_IN:

@@ -1,0 +1,80 @@
+"""What is kept in memory of each credential between two reads: no secret, and little of the rest."""
+
+import threading
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.facts import UNKNOWN, ServerFacts
+from vault_plugin.core.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One credential as it was seen last."""
+
+    server: str = ""
+    generation: int = -1
+    published: int = -1
+    state: State | None = None
+    expires_at: datetime | None = None
+    next_at: datetime | None = None
+    #: The journal entry that stands, and since when (monotonic) this very entry was seen.
+    attempt_id: str = ""
+    attempt_seen_at: timedelta = timedelta(0)
+    sign_in_waits: bool = False
+    #: Calls a second that this credential asks of its lane.
+    demand: float = 0.0
+
+
+class Memory:
+    """Thread-safe. Lasts as long as a term of leadership; Vault is the only truth."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._planned: dict[str, Planned] = {}
+        self._facts: dict[str, ServerFacts] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Planned:
+        """Return what is known of this credential."""
+        return self._planned.get(name, Planned())
+
+    def update(self, name: str, **changes: object) -> Planned:
+        """Change what is known, and return it."""
+        with self._lock:
+            planned = replace(self._planned.get(name, Planned()), **changes)  # type: ignore[arg-type]  # fields by name
+            self._planned[name] = planned
+            return planned
+
+    def saw(self, name: str, credential: Credential, monotonic: timedelta) -> Planned:
+        """Take in a credential that was read or written."""
+        server = credential.binding.server if credential.binding else ""
+        attempt_id = credential.attempt.id if credential.attempt else ""
+        old = self.get(name)
+        if server:
+            with self._lock:
+                self._facts[server] = self._facts.get(server, UNKNOWN).learn(name, credential)
+        return self.update(
+            name,
+            server=server or old.server,
+            generation=credential.generation,
+            state=credential.state,
+            expires_at=credential.pair.expires_at if credential.pair else None,
+            attempt_id=attempt_id,
+            attempt_seen_at=old.attempt_seen_at if old.attempt_id == attempt_id else monotonic,
+        )
+
+    def facts(self, server: str) -> ServerFacts:
+        """Return what is known of a server."""
+        return self._facts.get(server, UNKNOWN)
+
+    def seen(self) -> list[tuple[str, Planned]]:
+        """Return every credential that is known."""
+        with self._lock:
+            return list(self._planned.items())
+
+    def names(self) -> list[str]:
+        """Return the names of all credentials that are known."""
+        with self._lock:
+            return list(self._planned)

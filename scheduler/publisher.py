@@ -1,0 +1,117 @@
+"""Writes what others read: the token, once it is proved, and the status, off the rotation's path."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+
+from scheduler.metrics import Metrics
+from scheduler.planned import Memory
+from scheduler.timers import Timers
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.errors import Error, StoreError
+from vault_plugin.core.lifecycle.gather import credential_of
+from vault_plugin.core.lifecycle.prove import prove
+from vault_plugin.core.lifecycle.publish import publish
+from vault_plugin.core.lifecycle.rotate import Step
+from vault_plugin.core.lifecycle.status import SignInSeen, seen, write_status
+from vault_plugin.core.ports import World
+from vault_plugin.core.sign_in import SignIn
+from vault_plugin.core.states import State
+
+log = structlog.get_logger()
+
+STATUS_RETRY = timedelta(seconds=10)
+PUBLISH_RETRY = timedelta(seconds=2)
+WRITERS = 2
+
+
+class Publisher:
+    """Thread-safe. `delay_of(server)` is the lane's present delay, which a status tells."""
+
+    def __init__(
+        self, world: World, timers: Timers, metrics: Metrics, memory: Memory, delay_of: Callable[[str], timedelta]
+    ) -> None:
+        """Begin with nothing to write."""
+        self._world = world
+        self._timers = timers
+        self._metrics = metrics
+        self._memory = memory
+        self._delay_of = delay_of
+        self._sign_ins: dict[str, SignInSeen] = {}
+        #: Whose status is to be written, with the credential if it was just written (it needs no reading then).
+        self._to_tell: dict[str, Credential | None] = {}
+        self._lock = threading.Lock()
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="status")
+
+    def publish(self, name: str, credential: Credential | None = None, done: Step | None = None) -> Credential | None:
+        """Prove the newest token if a proof is due, and publish it unless something as new stands there.
+
+        Returns the credential that stands now, or None on Vault's trouble: then it is tried again by itself.
+        """
+        world = self._world
+        try:
+            held = credential or credential_of(world.store.read(Credential, name), world.clock.now())
+            proved = prove(world, name, held, done)
+            written = publish(world, name, proved)
+        except StoreError as error:
+            log.warning("not_published", tenant=name, reason=error.reason)
+            self._timers.at(world.clock.now() + PUBLISH_RETRY, f"publish:{name}", self._publish_again, "vault", name)
+            return credential
+        if proved.proved > held.proved:
+            log.info("proved", tenant=name, generation=proved.proved, **_probed(proved))
+        if proved.state is State.BLOCKED and held.state is State.ACTIVE and proved.last_error is not None:
+            log.warning("not_proved", tenant=name, reason=proved.reason.value, error=proved.last_error.text)
+        if written:
+            self._metrics.published.inc()
+            log.info("published", tenant=name, generation=proved.generation)
+        self._memory.update(name, published=proved.generation)
+        return proved
+
+    def _publish_again(self, name: str) -> None:
+        self.publish(name)
+
+    def publish_missing(self) -> None:
+        """Publish what an outage left unpublished; what a crash left so is seen when it is first read."""
+        for name, planned in self._memory.seen():
+            if 0 <= planned.published < planned.generation:
+                self.publish(name)
+
+    def saw(self, name: str, sign_in: SignIn | None) -> None:
+        """Take in a sign-in that was read or written: the next status tells it."""
+        self._sign_ins[name] = seen(sign_in)
+
+    def tell(self, name: str, credential: Credential | None = None) -> None:
+        """Write the status soon; several wishes become one write."""
+        with self._lock:
+            waits = name in self._to_tell
+            self._to_tell[name] = credential
+        if not waits:
+            self._writers.submit(self._tell, name)
+
+    def stop(self) -> None:
+        """Write what waits, and end."""
+        self._writers.shutdown(wait=True)
+
+    def _tell(self, name: str) -> None:
+        world = self._world
+        with self._lock:
+            credential = self._to_tell.pop(name, None)
+        try:
+            held = credential or credential_of(world.store.read(Credential, name), world.clock.now())
+            if name not in self._sign_ins:
+                self.saw(name, world.store.read(SignIn, name).document)
+            delay = self._delay_of(held.binding.server) if held.binding else timedelta(0)
+            write_status(world, name, held, self._sign_ins[name], delay)
+        except Error as error:
+            log.warning("status_not_written", tenant=name, reason=error.reason)
+            self._timers.at(world.clock.now() + STATUS_RETRY, f"status:{name}", self.tell, "vault", name)
+        except Exception:
+            log.exception("status_broke", tenant=name)
+
+
+def _probed(credential: Credential) -> dict[str, str]:
+    """Return what was seen of the old token, for the log."""
+    return {f"old_after_{probe.rung}": "lives" if probe.old_alive else "dies" for probe in credential.probes}

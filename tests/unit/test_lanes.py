@@ -1,0 +1,213 @@
+"""The lane: places, order, pace, outages, neighbours."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vault_plugin.core.lanes import SHARED_FOR, SLACK, Call, Entry, Lane
+from vault_plugin.core.tenants import Throttle
+
+SECOND = timedelta(seconds=1)
+START = datetime(2026, 11, 25, 12, tzinfo=UTC)
+NO_THROTTLE = Throttle(per_second=0, per_minute=0, per_hour=0)
+
+
+class Play:
+    """A lane with a clock that the test moves."""
+
+    def __init__(self, throttle: Throttle = NO_THROTTLE) -> None:
+        self.lane = Lane(throttle)
+        self.at = timedelta(0)
+
+    def put(self, name: str, due: float = 0, expires: float = 3600, *, urgent: bool = False, retrying: bool = False) -> None:
+        self.lane.put(Entry(name, START + due * SECOND, START + expires * SECOND, urgent, retrying))
+
+    def begin(self) -> Call | None:
+        return self.lane.begin(START + self.at, self.at)
+
+    def wait(self) -> timedelta | None:
+        return self.lane.wake_in(START + self.at, self.at)
+
+    def next(self, latency: float = 0.0, **how: bool) -> str:
+        """Wait for the next call, make it, and return for whom it was."""
+        call = self.begin()
+        while call is None:
+            wait = self.wait()
+            assert wait is not None
+            assert wait > timedelta(0)
+            self.at += wait
+            call = self.begin()
+        assert call.entry is not None
+        name = call.entry.name
+        self.at += latency * SECOND
+        self.lane.end(call, self.at, outage=how.get("outage", False), throttled=how.get("throttled", False))
+        return name
+
+
+def test_a_place_is_held_until_the_window_after_the_answer() -> None:
+    """Only so does a window counted at the server never see one too many."""
+    play = Play(Throttle(per_second=1, per_minute=0, per_hour=0))
+    play.put("a")
+    play.put("b")
+    call = play.begin()
+    assert call is not None
+    play.at = 0.5 * SECOND
+    assert play.begin() is None
+    assert play.wait() is None, "an answer must come first"
+    play.at = 2 * SECOND
+    play.lane.end(call, play.at, outage=False)
+
+    assert play.wait() == SECOND + SLACK
+
+
+def test_five_a_minute_are_paced_and_a_sign_in_is_not() -> None:
+    """Background calls are 12 s apart; an exchange takes the next free second, and goes first."""
+    play = Play(Throttle())
+    for name in ("a", "b"):
+        play.put(name, expires=60)
+    assert play.next(latency=0.2) == "a"
+    assert play.wait() == 11.8 * SECOND
+    play.put("c", expires=9999, urgent=True)
+
+    assert play.next() == "c"
+    assert play.at == 1.2 * SECOND + SLACK
+
+
+def test_the_earliest_expiry_goes_first() -> None:
+    """Whatever the order of planning; what isn't due waits."""
+    play = Play()
+    play.put("late", expires=300)
+    play.put("early", expires=100)
+    play.put("not due", due=50, expires=60)
+
+    assert [play.next() for _ in range(3)] == ["early", "late", "not due"]
+    assert play.at == 50 * SECOND
+
+
+def test_what_is_planned_anew_replaces_what_was_planned() -> None:
+    """And what is dropped isn't called for."""
+    play = Play()
+    play.put("a", due=10)
+    play.put("a", due=5)
+    play.put("b")
+    play.lane.drop("b")
+
+    assert play.next() == "a"
+    assert play.at == 5 * SECOND
+    assert play.wait() is None
+
+
+def test_one_credential_is_called_for_once_at_a_time() -> None:
+    """What is planned for it meanwhile waits for the answer."""
+    play = Play()
+    play.put("a")
+    call = play.begin()
+    play.put("a")
+    assert play.begin() is None
+    assert call is not None
+    play.lane.end(call, play.at, outage=False)
+
+    assert play.next() == "a"
+
+
+def test_those_that_keep_failing_share_a_tenth_first_come_first_served() -> None:
+    """However early they expire, nine of ten calls are for the others; and their tenth is theirs."""
+    play = Play(Throttle())
+    for number in range(40):
+        play.put(f"bad{number}", due=-number, expires=1, retrying=True)
+    for number in range(400):
+        play.put(f"good{number}", expires=1000 + number)
+    made = [play.next() for _ in range(100)]
+
+    bad = [name for name in made if name.startswith("bad")]
+    assert len(bad) == 10
+    assert bad == [f"bad{number}" for number in range(39, 29, -1)]
+
+
+def test_without_a_throttle_those_that_keep_failing_go_last() -> None:
+    """Nothing is paced, so nothing can be shared."""
+    play = Play()
+    play.put("bad", expires=1, retrying=True)
+    play.put("good")
+
+    assert [play.next(), play.next()] == ["good", "bad"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans()), min_size=1, max_size=60))
+def test_no_minute_at_the_server_ever_sees_six_calls(calls: list[tuple[float, bool]]) -> None:
+    """Whatever the latencies: arrival is somewhere between sending and answer."""
+    play, arrivals = Play(Throttle()), []
+    for number, (latency, urgent) in enumerate(calls):
+        play.put(f"t{number}", urgent=urgent)
+        play.next(latency)
+        arrivals.append(play.at)
+
+    for index, begin in enumerate(arrivals):
+        inside = [arrival for arrival in arrivals[index:] if arrival <= begin + 60 * SECOND]
+        assert len(inside) <= 5
+
+
+def test_a_call_read_from_a_journal_occupies_its_place() -> None:
+    """Read in any order."""
+    play = Play(Throttle(per_second=0, per_minute=2, per_hour=0))
+    play.at = 100 * SECOND
+    play.lane.remember(95 * SECOND, 96 * SECOND)
+    play.lane.remember(50 * SECOND, 52 * SECOND)
+    play.put("a", due=100)
+
+    assert play.next() == "a"
+    assert play.at == 112 * SECOND + SLACK
+
+
+def test_an_outage_closes_the_lane_and_one_probe_opens_it() -> None:
+    """5, 10, 20, then every 30 s; Retry-After wins; the probe has the earliest expiry."""
+    play = Play()
+    waits = []
+    for number in range(6):
+        play.put(f"a{number}", expires=number)
+        before = play.at
+        assert play.next(outage=True) == f"a{number}"
+        waits.append((play.at - before) / SECOND)
+    assert waits == [0, 5, 10, 20, 30, 30]
+
+    play.put("late", expires=900)
+    play.put("early", expires=800)
+    play.at += 30 * SECOND
+    probe = play.begin()
+    assert probe is not None
+    assert probe.entry is not None
+    assert probe.entry.name == "early"
+    assert play.begin() is None, "one at a time"
+    play.lane.end(probe, play.at, outage=True, retry_after=120 * SECOND)
+    assert play.wait() == 120 * SECOND
+    play.next()
+    play.put("next")
+    assert play.wait() == timedelta(0)
+
+
+def test_a_429_on_a_free_lane_halves_the_rate_for_an_hour() -> None:
+    """Somebody shares our address: half of it is left for him."""
+    play = Play(Throttle())
+    play.put("a")
+    play.next(outage=True, throttled=True)
+    began = play.at
+    for number in range(10):
+        play.put(f"t{number}")
+    made = [(play.next(), play.at)[1] for _ in range(10)]
+    assert play.lane.shared(play.at)
+    assert 24 * SECOND <= (made[-1] - made[1]) / 8 <= 26 * SECOND
+
+    play.at = began + SHARED_FOR
+    assert not play.lane.shared(play.at)
+
+
+def test_the_delay_is_what_one_more_would_wait() -> None:
+    """The queue at the lane's pace, and the rest of an outage."""
+    play = Play(Throttle())
+    for number in range(10):
+        play.put(f"t{number}")
+    assert play.lane.delay(START, play.at) == 120 * SECOND
+    play.next(outage=True)
+
+    assert play.lane.delay(START + play.at, play.at) == 9 * 12 * SECOND + 5 * SECOND

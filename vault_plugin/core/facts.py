@@ -1,0 +1,70 @@
+"""What is known of a server from its credentials: measured, and the same whoever folds it (DESIGN 5.2, 5.3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from vault_plugin.core.credential import Credential, Probe, Rung
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """Everything unknown of a server is a question here: None until it was measured."""
+
+    #: When it accepted anything of anybody last.
+    accepted_at: datetime | None = None
+    #: It has accepted a renewed assertion of somebody.
+    reasserted: bool = False
+    proved_at: datetime | None = None
+    #: The newest probe of each kind.
+    probes: Mapping[Rung, Probe] = field(default_factory=dict)
+    #: When it rejected whom last, if it has accepted nothing of anybody since.
+    rejected: Mapping[str, datetime] = field(default_factory=dict)
+
+    def learn(self, name: str, credential: Credential) -> "ServerFacts":
+        """Return the facts with what this credential tells."""
+        accepted_at = _later(self.accepted_at, credential.last_rotation_at)
+        rejected = dict(self.rejected)
+        error = credential.last_error
+        if error is not None and error.verdict == "TokenRejected":
+            rejected[name] = error.at
+        probes = dict(self.probes)
+        for probe in credential.probes:
+            if probe.rung not in probes or probes[probe.rung].at < probe.at:
+                probes[probe.rung] = probe
+        return replace(
+            self,
+            accepted_at=accepted_at,
+            reasserted=self.reasserted or credential.reasserted_at is not None,
+            proved_at=_later(self.proved_at, credential.proved_at),
+            probes=probes,
+            rejected={who: at for who, at in rejected.items() if accepted_at is None or at > accepted_at},
+        )
+
+    def rejects_others_than(self, name: str) -> bool:
+        """Tell whether it has rejected somebody else too, and accepted nobody since."""
+        return any(who != name for who in self.rejected)
+
+    def old_alive_after(self, rung: Rung) -> bool | None:
+        """Tell whether the old access token lives on after this rung; None if nobody knows."""
+        probe = self.probes.get(rung)
+        return probe.old_alive if probe else None
+
+    @property
+    def wants_new_session(self) -> bool:
+        """Tell whether rotating goes by a new session beside the old one: a refresh would kill the old access token."""
+        refresh, exchange = (self.old_alive_after(rung) for rung in (Rung.REFRESH, Rung.EXCHANGE))
+        return refresh is False and exchange is not False
+
+    @property
+    def kills_old(self) -> bool:
+        """Tell whether every way to rotate kills the old access token at once."""
+        return not any(self.old_alive_after(rung) is not False for rung in (Rung.REFRESH, Rung.EXCHANGE))
+
+
+#: Nothing was measured yet.
+UNKNOWN = ServerFacts()
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((at for at in (one, other) if at is not None), default=None)

@@ -1,0 +1,107 @@
+"""Prove a new access token before anybody reads it, and see what became of the old one (DESIGN 5.3).
+
+What is unknown of a server is measured, once a day and after each sign-in, with two calls that the token endpoint's throttle
+doesn't count.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from vault_plugin.core.credential import Credential, Failure, Probe, Rung
+from vault_plugin.core.errors import BackupServerError, EndpointRefused, TokenRejected, VersionConflict
+from vault_plugin.core.facts import ServerFacts
+from vault_plugin.core.lifecycle.gather import credential_of, facts_of
+from vault_plugin.core.lifecycle.rotate import Step
+from vault_plugin.core.lifecycle.verdicts import failure_of
+from vault_plugin.core.names import LONGEST, is_tenant_id
+from vault_plugin.core.ports import World
+from vault_plugin.core.states import Reason, State
+from vault_plugin.core.tenants import ServerSpec
+from vault_plugin.core.timing import Policy
+
+PATIENCE: Final = timedelta(seconds=10)
+REMEDIES: Final = {
+    Reason.NOT_PROVED: "Check on the VB365 server that restore operators aren't the only ones admitted to the REST API.",
+    Reason.WRONG_ORGANIZATION: "Check the tenant's organization: vb365 tenant show NAME.",
+}
+
+
+def proof_due(credential: Credential, facts: ServerFacts, now: datetime, policy: Policy) -> bool:
+    """Tell whether this generation's token must be proved: after a sign-in or a failed proof, and daily for each server."""
+    if credential.pair is None or credential.state is State.REVOKED or credential.generation <= credential.proved:
+        return False
+    if credential.disproved == credential.generation:
+        return False
+    first = credential.reason is Reason.SIGNED_IN or credential.disproved > credential.proved
+    return first or facts.proved_at is None or now - facts.proved_at >= policy.proof_after
+
+
+def prove(world: World, name: str, credential: Credential, done: Step | None = None) -> Credential:
+    """Prove the stored pair's access token if a proof is due; return the credential that stands now.
+
+    `done` is the step that brought the pair, if it was just now: then the old token is looked at, too. A server that
+    doesn't answer, or doesn't serve the call, proves nothing: freshness doesn't wait for a measurement.
+
+    Raises:
+        StoreError: Vault's trouble.
+    """
+    binding, pair, now = credential.binding, credential.pair, world.clock.now()
+    server = world.specs.server(binding.server) if binding else None
+    due = proof_due(credential, facts_of(world, credential), now, world.policy)
+    if not due or binding is None or pair is None or server is None:
+        return credential
+    rung = (done.called if done else None) or Rung.REFRESH
+    try:
+        seen = world.veeam.organization(server, pair.access_token)
+    except TokenRejected as error:
+        failure = failure_of(error, rung, now)
+        return _disproved(world, name, credential, failure, Reason.NOT_PROVED)
+    except EndpointRefused:
+        return _note(world, name, credential, None)
+    except BackupServerError:
+        return credential
+    if not is_tenant_id(binding.organization) and seen.casefold() != binding.organization.casefold():
+        text = f"the new token is for {seen[:LONGEST]}, not for {binding.organization}"
+        failure = Failure(at=now, rung=rung, reason=Reason.WRONG_ORGANIZATION, text=text)
+        return _disproved(world, name, credential, failure, Reason.WRONG_ORGANIZATION)
+    return _note(world, name, credential, _probe(world, server, done))
+
+
+def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
+    """Look whether the access token before still works. A session that was dead anyhow tells nothing."""
+    now, old = world.clock.now(), done.before if done else None
+    if done is None or done.called is None or old is None or old.spent:
+        return None
+    if old.expires_at <= now + server.connect_timeout + server.read_timeout:
+        return None
+    try:
+        world.veeam.organization(server, old.access_token)
+    except TokenRejected:
+        return Probe(at=now, rung=done.called, old_alive=False)
+    except BackupServerError:
+        return None
+    return Probe(at=now, rung=done.called, old_alive=True)
+
+
+def _note(world: World, name: str, credential: Credential, probe: Probe | None) -> Credential:
+    return _store(world, name, credential, lambda current: current.proven(probe, world.clock.now()))
+
+
+def _disproved(world: World, name: str, credential: Credential, failure: Failure, reason: Reason) -> Credential:
+    shown = failure.replace(reason=reason, remedy=REMEDIES[reason])
+    return _store(world, name, credential, lambda current: current.disproven(shown, reason, world.clock.now()))
+
+
+def _store(world: World, name: str, proved: Credential, change: Callable[[Credential], Credential]) -> Credential:
+    """Write what was found unless another attempt has begun or ended meanwhile: then the next proof says it."""
+    stored = world.store.read(Credential, name)
+    current = credential_of(stored, world.clock.now())
+    if current.state is not State.ACTIVE or current.generation != proved.generation:
+        return current
+    changed = change(current)
+    try:
+        world.store.write(name, changed, cas=stored.version, give_up_after=PATIENCE)
+    except VersionConflict:
+        return credential_of(world.store.read(Credential, name), world.clock.now())
+    return changed

@@ -1,0 +1,154 @@
+"""What operators read: the status. No secrets and no codes; never read back to decide anything."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vault_plugin.core.credential import Credential, Failure, Handled, Rung
+from vault_plugin.core.lifecycle.gather import view_of
+from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
+from vault_plugin.core.policy import Action, Do, View, next_action
+from vault_plugin.core.ports import World
+from vault_plugin.core.published import LastError, RequestStatus, SignInStatus, Status
+from vault_plugin.core.sign_in import SignIn
+from vault_plugin.core.states import Reason, State
+from vault_plugin.core.timing import ZERO, Policy, budget_left
+
+PATIENCE = timedelta(seconds=3)
+#: Microsoft's refresh tokens die after this without use (learn.microsoft.com, "Refresh tokens").
+INACTIVITY = timedelta(days=90)
+#: How many outcomes of requests a status shows.
+SHOWN = 8
+#: Ended this way, a sign-in is no reason to ask again.
+NO_FAILURES = ("", Reason.SIGNED_IN, Reason.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class SignInSeen:
+    """What a status tells of the newest sign-in. Small, and without its code: it may be kept in memory."""
+
+    newest: SignInStatus | None = None
+    requests: tuple[RequestStatus, ...] = ()
+
+
+def seen(sign_in: SignIn | None) -> SignInSeen:
+    """Return what a status tells of this sign-in."""
+    return SignInSeen(_sign_in_status(sign_in), _outcomes(sign_in.handled)) if sign_in else SignInSeen()
+
+
+def write_status(world: World, name: str, credential: Credential, sign_in: SignInSeen, delay: timedelta = ZERO) -> None:
+    """Write ``status/NAME``, best effort: nothing depends on it. `delay` is the lane's present one."""
+    now = world.clock.now()
+    view = view_of(world, name, credential)
+    status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
+    write_latest(world, name, status, replaces_always, patience=PATIENCE)
+
+
+def status_of(  # everything that a status tells, each by name
+    view: View, action: Action, sign_in: SignInSeen, now: datetime, policy: Policy, delay: timedelta
+) -> Status:
+    """Return what operators are told. No secrets and no codes."""
+    credential, tenant, pair = view.credential, view.tenant, view.credential.pair
+    held = action.do is Do.HOLD and action.reason in HOLDS
+    error = credential.last_error
+    lost = _sign_in_failed(credential, sign_in.newest)
+    kills = view.facts.kills_old
+    budget = budget_left(pair.life, view.reread, policy, delay, late=kills) if pair and tenant else None
+    shown = lost or (error if not held else None)
+    return Status(
+        tenant=view.name,
+        server=tenant.server if tenant else "",
+        organization=(tenant.organization or view.name) if tenant else "",
+        state=credential.state,
+        reason=action.reason if held else (lost.outcome if lost else credential.reason),
+        text=action.text or (shown.text if shown else ""),
+        remedy=HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential)),
+        since=credential.since,
+        account=credential.assertion.account if credential.assertion else "",
+        generation=credential.generation,
+        issued_at=pair.issued_at if pair else None,
+        expires_at=pair.expires_at if pair else None,
+        last_rotation_at=credential.last_rotation_at,
+        next_rotation_at=now if action.do is Do.ATTEMPT else action.at,
+        outage_budget_left_seconds=round(budget.total_seconds()) if budget is not None else None,
+        old_token_after_refresh=_fate(view.facts.old_alive_after(Rung.REFRESH)),
+        old_token_after_new_session=_fate(view.facts.old_alive_after(Rung.EXCHANGE)),
+        consumers_lose_seconds=round(view.reread.total_seconds()) if kills else None,
+        proved_at=credential.proved_at,
+        failures=len(credential.failures),
+        last_error=_last_error(error) if error else None,
+        sign_in=sign_in.newest,
+        requests=_newest(*_outcomes(credential.handled), *sign_in.requests),
+        signed_in_at=credential.assertion.signed_in_at if credential.assertion else None,
+        person_needed_by=_forecast(credential),
+        updated_at=now,
+    )
+
+
+#: Reasons for holding that an operator must know of, and what to do about them.
+HOLDS = {
+    Reason.TENANT_REMOVED: "Set the tenant again with the same binding, or finish with: vb365 tenant remove NAME.",
+    Reason.PAUSED: "Resume it: vb365 tenant resume NAME.",
+    Reason.CONFIGURATION_CHANGED: "Set the fields back, or sign in anew: vb365 sign-in NAME.",
+    Reason.CONFIGURATION_REFUSED: "Correct the tenant or the service's settings.",
+}
+
+
+def _fate(alive: bool | None) -> str:  # noqa: FBT001 - three answers of one question
+    return {True: "lives", False: "dies", None: ""}[alive]
+
+
+def _sign_in_failed(credential: Credential, newest: SignInStatus | None) -> SignInStatus | None:
+    """Return the sign-in if its failure is why a person is still needed."""
+    if credential.state is not State.NEEDS_SIGN_IN or newest is None or newest.ended_at is None:
+        return None
+    return newest if newest.outcome not in NO_FAILURES and newest.ended_at >= credential.since else None
+
+
+def _remedy(credential: Credential) -> str:
+    needed = credential.state in (State.NEEDS_SIGN_IN, State.REVOKED)
+    return "Sign in: vb365 sign-in NAME." if needed else ""
+
+
+def _last_error(error: Failure) -> LastError:
+    return LastError(
+        at=error.at,
+        rung=error.rung,
+        reason=error.reason,
+        text=error.text,
+        remedy=error.remedy,
+        code=error.code,
+        trace_id=error.trace_id,
+    )
+
+
+def _sign_in_status(sign_in: SignIn) -> SignInStatus:
+    return SignInStatus(
+        id=sign_in.id,
+        state=sign_in.state,
+        claimed_by=sign_in.claimed_by,
+        why=sign_in.why,
+        started_at=sign_in.started_at,
+        expires_at=sign_in.expires_at,
+        outcome=sign_in.outcome or "",
+        text=sign_in.text,
+        remedy=sign_in.remedy,
+        code=sign_in.code,
+        trace_id=sign_in.trace_id,
+        ended_at=sign_in.ended_at,
+    )
+
+
+def _outcomes(handled: tuple[Handled, ...]) -> tuple[RequestStatus, ...]:
+    return _newest(
+        *(RequestStatus(id=done.id, action=done.action, outcome=done.outcome, text=done.text, at=done.at) for done in handled)
+    )
+
+
+def _newest(*outcomes: RequestStatus) -> tuple[RequestStatus, ...]:
+    return tuple(sorted(outcomes, key=lambda outcome: outcome.at)[-SHOWN:])
+
+
+def _forecast(credential: Credential) -> datetime | None:
+    """Return when Microsoft's grant would die of inactivity if nobody renewed it."""
+    assertion = credential.assertion
+    return assertion.obtained_at + INACTIVITY if assertion and assertion.refreshable else None
