@@ -14,7 +14,9 @@ from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.tls import Authority
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.credential import Credential
+from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.lifecycle.prove import prove
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.requests import Asked, handle
 from vault_plugin.core.lifecycle.rotate import Step, step
@@ -71,7 +73,17 @@ class Scene:
             allowed=Allowed(authorities=frozenset({self.microsoft_server.url})),
             instance="host:1",
             new_id=lambda: f"id-{next(ids)}",
+            facts=self.facts,
         )
+
+    def facts(self, server: str) -> ServerFacts:
+        """Fold what every credential of this server tells."""
+        facts = UNKNOWN
+        for name in self.store.names(Credential):
+            held = self.store.read(Credential, name).document
+            if held is not None and held.binding is not None and held.binding.server == server:
+                facts = facts.learn(name, held)
+        return facts
 
     def close(self) -> None:
         self.microsoft_server.close()
@@ -108,11 +120,15 @@ class Scene:
         self.approve()
         self.poll()
         self.complete()
+        self.prove()
         self.publish()
         return self.credential()
 
     def publish(self) -> bool:
         return publish(self.world, "acme", self.credential())
+
+    def prove(self, done: Step | None = None) -> Credential:
+        return prove(self.world, "acme", self.credential(), done)
 
     def step(self, world: World | None = None) -> Step:
         return step(world or self.world, "acme")

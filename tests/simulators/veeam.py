@@ -56,6 +56,10 @@ class VeeamSimulator:
         self.refresh_life: int | None = None
         #: What a refresh does to the session's old access tokens: "alive" or "dies".
         self.old_access = "alive"
+        #: What a login does to the access tokens of the organization's other sessions: "alive" or "dies".
+        self.other_sessions = "alive"
+        #: API calls are for restore operators only: every token is refused.
+        self.operators_only = False
         self.assertion_once = False
         self.check_assertion_age = True
         self.reject_assertions = False
@@ -131,6 +135,10 @@ class VeeamSimulator:
             self.presented.append(Presented(self.now(), "assertion", organization, _sha(text), "rejected"))
             return self.error(version, "Invalid credential")
         self._used_assertions.add(_sha(text))
+        if self.other_sessions == "dies":
+            for other in self.sessions:
+                if other.organization == organization:
+                    other.access.clear()
         session = self._session(organization, version, antiforgery=antiforgery)
         return self._pair(session, version, ("assertion", text))
 
@@ -215,7 +223,11 @@ class VeeamSimulator:
     def _api(self, version: int, request: Request, rest: str) -> Response:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         session = self._session_of(token) if kind.lower() == "bearer" else None
-        if session is None or (session.antiforgery and "sim-antiforgery" not in request.headers.get("cookie", "")):
+        if (
+            self.operators_only
+            or session is None
+            or (session.antiforgery and "sim-antiforgery" not in request.headers.get("cookie", ""))
+        ):
             return Response(401)
         if request.method == "POST" and rest == "token/logout" and version >= 7:
             session.dead = True
@@ -260,6 +272,8 @@ class VeeamSimulator:
                 "token_life",
                 "refresh_tokens",
                 "old_access",
+                "other_sessions",
+                "operators_only",
                 "error_shape",
                 "reject_assertions",
                 "throttle",

@@ -17,6 +17,7 @@ from vault_plugin.cli.waiting import await_request, event, patiently, progress
 from vault_plugin.core.errors import NotFound
 from vault_plugin.core.names import check_name
 from vault_plugin.core.published import Prompt, Request, Status
+from vault_plugin.core.states import State
 
 #: Ended this way the sign-in is a success.
 SIGNED_IN = "SignedIn"
@@ -114,9 +115,11 @@ def _tell_end(session: Session, name: str) -> None:
     ended = status.sign_in if status else None
     if status is None or ended is None:
         raise Failed("the service shows no sign-in", remedy=f"Look at: vb365 status {name}.")
-    if ended.outcome == SIGNED_IN:
+    if ended.outcome == SIGNED_IN and status.state != State.BLOCKED:
         _tell_success(name, status)
         return
+    if ended.outcome == SIGNED_IN:
+        raise Failed(f"signed in, but {status.text}", reason=status.reason, remedy=status.remedy)
     trace = f" (code {ended.code}, trace id {ended.trace_id})" if ended.trace_id else ""
     raise Failed(f"{ended.outcome or ended.state}: {ended.text}{trace}", reason=ended.outcome, remedy=ended.remedy)
 

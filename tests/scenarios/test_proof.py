@@ -1,0 +1,139 @@
+"""A new token is proved before anybody reads it; what a rotation does to the old one is measured, and considered."""
+
+from datetime import timedelta
+
+from tests.scenarios.stage import ORGANIZATION, Scene
+from tests.simulators.http import Fault, Response
+from vault_plugin.core.credential import Rung
+from vault_plugin.core.published import Token
+from vault_plugin.core.states import Reason, State
+
+DAY = timedelta(days=1)
+
+
+def calls(scene: Scene) -> int:
+    """Return how many calls outside the token endpoint Veeam has seen."""
+    return sum(path.lower().endswith("/organization") for _, path, _ in scene.veeam_server.log)
+
+
+def rotated(scene: Scene) -> None:
+    """Rotate, prove and publish, as the service does."""
+    scene.until_due()
+    done = scene.step()
+    while done.goes_on:
+        done = scene.step()
+    scene.prove(done)
+    scene.publish()
+
+
+def daily(scene: Scene) -> None:
+    """Rotate until a day has passed since the last proof."""
+    proved_at = scene.credential().proved_at
+    while scene.credential().proved_at == proved_at:
+        rotated(scene)
+
+
+def test_a_new_token_is_proved_after_a_sign_in_and_once_a_day(scene: Scene) -> None:
+    """Once, by one call; a day later again, with a look at the old token."""
+    held = scene.signed_in()
+    assert held.proved == held.generation == 1
+    assert calls(scene) == 1
+    rotated(scene)
+    assert calls(scene) == 1
+    daily(scene)
+
+    assert calls(scene) == 3
+    proved_at = scene.credential().proved_at
+    assert proved_at is not None
+    assert held.proved_at is not None
+    assert DAY <= proved_at - held.proved_at <= DAY + timedelta(hours=1)
+    assert scene.facts("vbr").old_alive_after(Rung.REFRESH) is True
+    assert scene.status().old_token_after_refresh == "lives"
+
+
+def test_a_token_that_nobody_can_use_is_not_published(scene: Scene) -> None:
+    """The server admits restore operators only: blocked, with what to do; it comes back by itself."""
+    scene.veeam.operators_only = True
+    scene.signed_in()
+
+    assert scene.credential().state is State.BLOCKED
+    assert scene.status().reason == "NotProved"
+    assert "operators" in scene.status().remedy
+    assert scene.store.read(Token, "acme").document is None
+
+    scene.veeam.operators_only = False
+    scene.clock.advance(timedelta(minutes=16))
+    scene.prove(scene.rotate())
+    assert scene.publish()
+    assert scene.credential().state is State.ACTIVE
+    assert scene.veeam.accepts(scene.token())
+
+
+def test_a_token_of_another_organization_is_not_published(scene: Scene) -> None:
+    """Consumers of one customer never read another one's token."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
+    scene.signed_in()
+
+    assert scene.credential().reason is Reason.WRONG_ORGANIZATION
+    assert "evil.onmicrosoft.com" in scene.status().text
+    assert not scene.publish()
+    assert scene.presented_again() == []
+
+
+def test_freshness_does_not_wait_for_a_proof(scene: Scene) -> None:
+    """A server that doesn't answer the call, or doesn't serve it, proves nothing: the token is published."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))
+    held = scene.signed_in()
+    assert held.proved == 0
+    assert scene.veeam.accepts(scene.token())
+
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(404)))
+    rotated(scene)
+    assert scene.credential().proved == 2, "it was tried again at once, and can't be"
+    assert scene.veeam.accepts(scene.token())
+
+
+def test_where_a_refresh_kills_the_old_token_rotation_goes_by_a_new_session(scene: Scene) -> None:
+    """Measured once; from then on consumers' tokens live on beside the new one."""
+    scene.veeam.old_access = "dies"
+    scene.signed_in()
+    daily(scene)
+    assert scene.status().old_token_after_refresh == "dies"
+    assert scene.facts("vbr").wants_new_session
+    old = scene.token()
+    rotated(scene)
+
+    assert scene.credential().reason is Reason.REASSERTED
+    assert scene.veeam.accepts(old)
+    assert scene.veeam.accepts(scene.token())
+    daily(scene)
+    assert scene.status().old_token_after_new_session == "lives"
+    assert scene.status().consumers_lose_seconds is None
+
+
+def test_where_everything_kills_the_old_token_it_rotates_late_and_says_what_is_lost(scene: Scene) -> None:
+    """A new session doesn't help: by refresh again, as late as the budget allows."""
+    scene.veeam.old_access = scene.veeam.other_sessions = "dies"
+    scene.signed_in()
+    daily(scene)
+    daily(scene)
+    assert scene.facts("vbr").kills_old
+
+    status = scene.status()
+    assert status.consumers_lose_seconds == 300
+    pair = scene.credential().pair
+    assert pair is not None
+    assert status.next_rotation_at is not None
+    assert timedelta(minutes=11) <= pair.expires_at - status.next_rotation_at <= timedelta(minutes=14)
+    scene.clock.advance(status.next_rotation_at - scene.clock.now())
+    assert scene.step().called is Rung.REFRESH
+
+
+def test_the_proof_costs_nothing_of_the_throttle(scene: Scene) -> None:
+    """It isn't a call to the token endpoint, so the journal doesn't count it."""
+    held = scene.signed_in()
+
+    assert len(held.calls) == 1
+    assert len(scene.veeam.presented) == 1
+    assert held.binding is not None
+    assert held.binding.organization == ORGANIZATION
