@@ -92,8 +92,8 @@ class Publisher:
             self._writers.submit(self._tell, name)
 
     def stop(self) -> None:
-        """Write what waits, and end."""
-        self._writers.shutdown(wait=True)
+        """Begin no status more and wait for those under way; whoever leads next tells what is recent."""
+        self._writers.shutdown(wait=True, cancel_futures=True)
 
     def _tell(self, name: str) -> None:
         world = self._world

@@ -123,6 +123,8 @@ class Service:
                 self._wait_while(self._leadership.holds)
         finally:
             self._term = None
+            if self._stopping.is_set():
+                self._leadership.release()  # nothing begins from now on; what is under way may take its time
             term.end()
 
     def _end(self) -> None:

@@ -117,6 +117,16 @@ def test_a_reread_that_cannot_be_served_is_refused(vb365: Vb365) -> None:
     assert (code, "no outage budget" in err) == (0, True)
 
 
+def test_a_reread_is_held_against_the_measured_life_too(vb365: Vb365, with_server: None, openbao: OpenBao, mount: str) -> None:
+    """Nobody need write the server's token life down."""
+    times = {"issued_at": "2026-11-25T12:00:00Z", "expires_at": "2026-11-25T12:15:00Z", "updated_at": "2026-11-25T12:00:00Z"}
+    status = {"tenant": "acme", "state": "active", "reason": "Refreshed", **times}
+    openbao.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 0}, "data": status})
+
+    code, _, err = vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "a.b", "--consumer-reread", "1h")
+    assert (code, "15m tokens" in err) == (2, True)
+
+
 def test_a_server_in_use_is_not_removed(vb365: Vb365, with_server: None) -> None:
     """Unless it is forced."""
     vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")

@@ -70,17 +70,18 @@ def set_(
     if stored.document is None and not organization and "." not in name:
         remedy = "Give --organization contoso.onmicrosoft.com, in the exact case that VB365 shows."
         raise ConfigurationError(f"{name!r} is no organization's name", remedy=remedy)
-    _check_server(session, tenant)
+    _check_server(session, name, tenant)
     _save(session, name, tenant, stored.version, stored.document)
 
 
-def _check_server(session: Session, tenant: TenantSpec) -> None:
-    """See that the server exists and can serve consumers that read so rarely."""
-    server = session.server(tenant.server).document
-    if server is None or server.token_life is None:
+def _check_server(session: Session, name: str, tenant: TenantSpec) -> None:
+    """See that the server exists and can serve consumers that read so rarely, as far as its token life is known."""
+    server, status = session.server(tenant.server).document, session.status(name)
+    measured = status.expires_at - status.issued_at if status and status.expires_at and status.issued_at else None
+    life = (server.token_life if server else None) or measured
+    if life is None:
         return
-    policy = Policy()
-    life, reread = server.token_life, tenant.consumer_reread
+    policy, reread = Policy(), tenant.consumer_reread
     if reread + policy.margin > life * 2 / 3:
         remedy = "Have consumers read more often (--consumer-reread), or lengthen AuthTokenLifeTime on the VB365 server."
         raise ConfigurationError(
