@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.settings import Settings
+from tests.docs import states_page
 from vault_plugin.cli.app import app
 from vault_plugin.core.states import Reason, State
 
@@ -87,6 +88,11 @@ def test_every_state_and_every_shown_reason_is_explained() -> None:
         assert f"`{state.value}`" in text
     for reason in Reason:
         assert f"`{reason.value}`" in text or reason.value in internal, reason
+
+
+def test_the_page_of_states_is_made_from_the_tables() -> None:
+    """python -m tests.docs.states_page makes it anew."""
+    assert states_page.PAGE.read_text() == states_page.render()
 
 
 def test_nothing_of_this_machine_is_committed() -> None:

@@ -31,7 +31,7 @@ class SignInState(StrEnum):
     """Over; `outcome` says how."""
 
 
-_TABLE: Final = {
+TABLE: Final = {
     SignInState.PENDING: {SignInState.PENDING, SignInState.APPROVED, SignInState.ENDED},
     SignInState.APPROVED: {SignInState.ENDED},
     # A poll that was claimed when cancel came is finished first: what it brought is kept.
@@ -121,7 +121,7 @@ class SignIn(Document):
         )
 
     def _check(self, state: SignInState) -> None:
-        if state not in _TABLE[self.state]:
+        if state not in TABLE[self.state]:
             msg = f"sign-in {self.state} can't become {state}"
             raise IllegalTransition(msg)
 
