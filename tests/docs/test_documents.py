@@ -91,7 +91,7 @@ def test_every_state_and_every_shown_reason_is_explained() -> None:
 
 
 def test_the_page_of_states_is_made_from_the_tables() -> None:
-    """python -m tests.docs.states_page makes it anew."""
+    """`python -m tests.docs.states_page` makes it anew."""
     assert states_page.PAGE.read_text() == states_page.render()
 
 
