@@ -9,6 +9,8 @@ from vault_plugin.core.errors import ConfigurationError, StoreDenied, StoreError
 
 log = structlog.get_logger()
 
+STARTING = "starting"
+
 
 class Health:
     """Thread-safe: each round has its own entry."""
@@ -16,7 +18,7 @@ class Health:
     def __init__(self, metrics: Metrics) -> None:
         """Begin as not ready."""
         self.metrics = metrics
-        self._troubles: dict[str, str] = {"start": "starting"}
+        self._troubles: dict[str, str] = {STARTING: "starting"}
 
     def trouble(self) -> str:
         """Return what is wrong, or an empty text."""
@@ -24,7 +26,7 @@ class Health:
 
     def started(self) -> None:
         """End the start."""
-        self._troubles.pop("start", None)
+        self._troubles.pop(STARTING, None)
 
     def guarded(self, what: str, action: Callable[[], None]) -> bool:
         """Do it and tell whether it was done; keep what went wrong and say it once."""
@@ -36,8 +38,11 @@ class Health:
             self._troubles[what] = str(error)
             self.metrics.vault_up.set(isinstance(error, StoreDenied))
             return False
-        except Exception:
-            log.exception("round_broke", round=what)
+        except Exception as error:
+            broken = f"{what} broke: {type(error).__name__}; the log has the rest"
+            if self._troubles.get(what) != broken:
+                log.exception("round_broke", round=what)
+            self._troubles[what] = broken
             return False
         if self._troubles.pop(what, ""):
             log.info("vault_back", round=what)

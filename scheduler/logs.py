@@ -30,3 +30,4 @@ def configure(log_format: Literal["json", "text"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a round that still runs isn't news each second

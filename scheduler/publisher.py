@@ -11,15 +11,17 @@ from scheduler.metrics import Metrics
 from scheduler.planned import Memory
 from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import Error, StoreError
+from vault_plugin.core.errors import DocumentMalformed, Error, StoreError
 from vault_plugin.core.lifecycle.gather import credential_of
+from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.lifecycle.prove import prove
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.rotate import Step
-from vault_plugin.core.lifecycle.status import SignInSeen, seen, write_status
+from vault_plugin.core.lifecycle.status import PATIENCE, SignInSeen, seen, write_status
 from vault_plugin.core.ports import World
+from vault_plugin.core.published import Status
 from vault_plugin.core.sign_in import SignIn
-from vault_plugin.core.states import State
+from vault_plugin.core.states import Reason, State
 
 log = structlog.get_logger()
 
@@ -91,6 +93,22 @@ class Publisher:
         if not waits:
             self._writers.submit(self._tell, name)
 
+    def tell_malformed(self, name: str, error: DocumentMalformed) -> None:
+        """Write the status of a tenant whose documents can't be read; best effort."""
+        world = self._world
+        status = Status(
+            tenant=name,
+            state=State.BLOCKED,
+            reason=Reason.DOCUMENT_MALFORMED,
+            text=str(error),
+            remedy=error.remedy(),
+            updated_at=world.clock.now(),
+        )
+        try:
+            write_latest(world, name, status, replaces_always, patience=PATIENCE)
+        except StoreError as trouble:
+            log.warning("status_not_written", tenant=name, reason=trouble.reason)
+
     def stop(self) -> None:
         """Begin no status more and wait for those under way; whoever leads next tells what is recent."""
         self._writers.shutdown(wait=True, cancel_futures=True)
@@ -105,6 +123,8 @@ class Publisher:
                 self.saw(name, world.store.read(SignIn, name).document)
             delay = self._delay_of(held.binding.server) if held.binding else timedelta(0)
             write_status(world, name, held, self._sign_ins[name], delay)
+        except DocumentMalformed as error:
+            self.tell_malformed(name, error)
         except Error as error:
             log.warning("status_not_written", tenant=name, reason=error.reason)
             self._timers.at(world.clock.now() + STATUS_RETRY, f"status:{name}", self.tell, "vault", name)

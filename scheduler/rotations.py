@@ -18,6 +18,7 @@ from vault_plugin.core.errors import (
     BackupServerError,
     BackupServerUnavailable,
     ConfigurationError,
+    DocumentMalformed,
     StoreError,
 )
 from vault_plugin.core.lanes import Entry
@@ -156,7 +157,7 @@ class Rotations:
             self._after(name, planned, done)
         except (StoreError, ConfigurationError) as error:
             log.warning("step_failed", tenant=name, reason=error.reason, error=str(error), remedy=error.remedy())
-            self._again(entry, planned, STORE_RETRY)
+            self._again(entry, planned, BROKEN_RETRY if isinstance(error, DocumentMalformed) else STORE_RETRY)
         except Exception:
             log.exception("step_broke", tenant=name)
             self._again(entry, planned, BROKEN_RETRY)

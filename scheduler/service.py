@@ -99,7 +99,7 @@ class Service:
             web.close()
 
     def stop(self) -> None:
-        """End `run`. May be called from a signal handler."""
+        """End `run`. May be called from any thread, and more than once."""
         self._store.patience.stop(self._settings.stop_grace)
         self._stopping.set()
 

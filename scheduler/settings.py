@@ -1,7 +1,9 @@
 """The service's settings: ``VB365_*`` from the environment or a file, read once. An unknown one is an error at start."""
 
 import os
+import ssl
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,10 +13,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from vault_plugin.core.documents import Duration, parse_duration
 from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.core.tenants import Allowed, https_origin
+from vault_plugin.vault.environment import is_injected_by_kubernetes
 
 PREFIX = "VB365_"
 #: Settings of the command line, which share the prefix.
 OF_THE_COMMAND_LINE = {"VB365_FORMAT"}
+SHORTEST = timedelta(seconds=0.1)
 
 Listed = Annotated[tuple[str, ...], NoDecode]
 
@@ -57,6 +61,25 @@ class Settings(BaseSettings):
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(https_origin(origin) for origin in value)
 
+    @field_validator("mailbox_interval", "sweep_interval", "list_interval", "reread_after")
+    @classmethod
+    def _positive(cls, value: timedelta) -> timedelta:
+        if value < SHORTEST:
+            msg = "must be at least 0.1s"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=None if value.is_dir() else value, capath=value if value.is_dir() else None)
+            except (OSError, ssl.SSLError):
+                msg = "must be a file of PEM certificates, or a directory of them"
+                raise ValueError(msg) from None
+        return value
+
     @field_validator("http_addr")
     @classmethod
     def _address(cls, value: str) -> str:
@@ -88,7 +111,8 @@ def load(environment: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: a setting is unknown or wrong; names it and never shows its value.
     """
-    values = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    injected = is_injected_by_kubernetes
+    values = {n: value for n, value in environment.items() if n.startswith(PREFIX) and not injected(n.removeprefix(PREFIX))}
     path = values.pop(f"{PREFIX}CONFIG", "")
     if path:
         values = {**_from_file(Path(path)), **values}

@@ -77,6 +77,8 @@ class SpecCache:
             log.warning("document_malformed", path=f"{model.kind}/{name}", error=str(error))
         else:
             held = Held(stored.document, now)
+            if isinstance(stored.document, ServerSpec) and stored.document.insecure and stored.document != old.document:
+                log.warning("server_insecure", server=name, remedy="vb365 server set SERVER --ca-file PEM")
         with self._lock:
             self._unread.discard((model, name))
             if held.document is None and not held.problem:

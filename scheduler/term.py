@@ -1,8 +1,9 @@
 """One term as leader: everything that calls Microsoft and Veeam, with a plan in memory that lasts as long as the term."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +20,7 @@ from scheduler.sign_ins import SignIns
 from scheduler.specs import SpecCache
 from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import StoreError
+from vault_plugin.core.errors import DocumentMalformed, StoreError
 from vault_plugin.core.names import is_name
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
@@ -84,7 +85,8 @@ class Term:
         names = list(filter(is_name, self._world.store.names(Credential)))
 
         def load(name: str) -> None:
-            self._rotations.load(name, assumed=ASSUMED if name in tenants else None, remember=True)
+            with self._held_back(name):
+                self._rotations.load(name, assumed=ASSUMED if name in tenants else None, remember=True)
 
         with ThreadPoolExecutor(READERS, thread_name_prefix="load") as readers:
             for _ in readers.map(load, names):
@@ -143,8 +145,19 @@ class Term:
             names = {*self._sign_ins_listed, *self._specs.names(TenantSpec), *self._memory.names()}
             self._rest = sorted(names, key=self._urgency, reverse=True)
         while self._rest and not self._ended.is_set():
-            self._take_up(self._rest[-1])
+            name = self._rest[-1]
+            with self._held_back(name):
+                self._take_up(name)
             self._rest.pop()
+
+    @contextmanager
+    def _held_back(self, name: str) -> Iterator[None]:
+        """Leave a tenant whose documents can't be read alone, and say so: it must not hold up the others."""
+        try:
+            yield
+        except DocumentMalformed as error:
+            log.warning("document_malformed", tenant=name, reason=error.reason, error=str(error), remedy=error.remedy())
+            self._publisher.tell_malformed(name, error)
 
     def _urgency(self, name: str) -> tuple[bool, float]:
         planned = self._memory.get(name)
@@ -176,17 +189,15 @@ class Term:
         settings = self._settings
         rounds = max(1, int(settings.reread_after / settings.list_interval))
         servers = self._specs.list_again(ServerSpec)
-        servers |= {
-            name
-            for name in self._specs.oldest(ServerSpec, settings.reread_after / 2, rounds)
-            if self._specs.load(ServerSpec, name)
-        }
+        servers |= {name for name in self._specs.names(ServerSpec) if self._specs.load(ServerSpec, name)}
         for name in self._specs.list_again(TenantSpec):
             self._rotations.poke(name)
         for name in self._specs.oldest(TenantSpec, settings.reread_after / 2, rounds):
-            self._look_again(name)
-        for name in self._memory.names() if servers else ():
-            self._rotations.poke(name)
+            with self._held_back(name):
+                self._look_again(name)
+        for name, planned in self._memory.seen() if servers else ():
+            if planned.server in servers:
+                self._rotations.poke(name)
 
     def _effect(self, name: str, action: str) -> None:
         """A request had its effect: take up what follows from it."""

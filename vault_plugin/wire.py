@@ -102,6 +102,8 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
         raise _broken(error) from None
     except requests.exceptions.RequestException as error:
         raise Unanswered(f"the answer broke off ({type(error).__name__})", "AnswerBroken") from None
+    except OSError:  # requests' own word for a CA bundle that isn't there
+        raise NotSent("the CA bundle can't be read", "CaBundleUnreadable", "Correct VB365_CA_BUNDLE.") from None
 
 
 def _untrusted(error: Exception) -> NotSent:

@@ -78,7 +78,7 @@ def test_every_version_exchanges_refreshes_and_proves(
         assert not veeam.accepts(second.access_token.reveal())
 
 
-@pytest.mark.parametrize("shape", ["oauth", "rest", "empty", "html"])
+@pytest.mark.parametrize("shape", ["oauth", "rest", "empty"])
 def test_a_refusal_of_any_shape_is_veeams_verdict(
     shape: str, veeam: VeeamSimulator, served: Server, authority: Authority
 ) -> None:
@@ -99,6 +99,8 @@ def test_a_refusal_of_any_shape_is_veeams_verdict(
         (Response(200, b"{}"), BackupServerFaulty, "AnswerUnusable"),
         (Response(200, b'{"access_token":"simtok","expires_in":1}'), BackupServerFaulty, "AnswerUnusable"),
         (Response(404), EndpointRefused, "EndpointNotServed"),
+        (Response(400, b"<html>a proxy's page</html>"), BackupServerFaulty, "ServerError"),
+        (Response(401, b"<html>a proxy's page</html>"), BackupServerFaulty, "ServerError"),
         (Response(401), TokenRejected, "RejectedByVeeam"),
         (Response(403), TokenRejected, "RejectedByVeeam"),
         (Response(302, b"", {"Location": "https://evil.example/"}), BackupServerFaulty, "ServerError"),
@@ -273,3 +275,16 @@ def test_microsoft_out_of_reach_is_unavailable(authority: Authority) -> None:
     assert caught.value.reason == "CertificateNotTrusted"
     assert "VB365_CA_BUNDLE" in caught.value.remedy()
     server.close()
+
+
+def test_a_ca_that_cannot_be_used_is_trouble_of_that_server_only(served: Server, authority: Authority) -> None:
+    """Nothing was sent; the remedy names the command. A bundle that vanished says so, too."""
+    broken = ServerSpec(url=served.url, ca_pem="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(BackupServerUnavailable, match="PEM") as caught:
+        VeeamClient().refresh(broken, Secret("simtok"), TIMEOUT)
+    assert not caught.value.sent
+    assert "--ca-file" in caught.value.remedy()
+    with pytest.raises(BackupServerUnavailable, match="bundle") as caught:
+        VeeamClient("/nowhere.pem").refresh(ServerSpec(url=served.url), Secret("simtok"), TIMEOUT)
+    assert "VB365_CA_BUNDLE" in caught.value.remedy()
+    assert served.log == []

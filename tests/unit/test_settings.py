@@ -29,6 +29,8 @@ def test_a_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ("VB365_MOUNT", ":1: not a line"),
         ("VB365_SWEEP_INTERVAL=soon", "VB365_SWEEP_INTERVAL"),
         ("VB365_VAULT_AUTH=simtok-secret", "VB365_VAULT_AUTH"),
+        ("VB365_LIST_INTERVAL=0s", "VB365_LIST_INTERVAL"),
+        ("VB365_CA_BUNDLE=/nowhere.pem", "VB365_CA_BUNDLE"),
     ],
 )
 def test_a_wrong_line_is_named_and_its_value_is_not_shown(tmp_path: Path, line: str, words: str) -> None:
@@ -38,6 +40,13 @@ def test_a_wrong_line_is_named_and_its_value_is_not_shown(tmp_path: Path, line: 
 
     with pytest.raises(ConfigurationError, match=words):
         load({"VB365_CONFIG": str(path)})
+
+
+def test_what_kubernetes_makes_of_a_service_called_vb365_is_no_setting_of_ours() -> None:
+    """The pod would not start."""
+    injected = {"VB365_SERVICE_HOST": "10.0.0.1", "VB365_PORT": "tcp://10.0.0.1:9365", "VB365_PORT_9365_TCP_PORT": "9365"}
+
+    assert load(injected).mount == "vb365"
 
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:

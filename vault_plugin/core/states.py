@@ -126,6 +126,7 @@ class Reason(StrEnum):
     TENANT_REMOVED = "TenantRemoved"
     CONFIGURATION_CHANGED = "ConfigurationChanged"
     CONFIGURATION_REFUSED = "ConfigurationRefused"
+    DOCUMENT_MALFORMED = "DocumentMalformed"
     SILENT_RETRY = "SilentRetry"
     KEEP_ALIVE = "KeepAlive"
     # How a sign-in ended.

@@ -48,6 +48,11 @@ def outcome_of(answer: Answer) -> Outcome:
     return Outcome.FAULT
 
 
+def nothing_there(answer: Answer) -> bool:
+    """Tell whether Vault itself says that nothing stands there: 404 with an empty list of errors, and nothing less."""
+    return answer.status == 404 and answer.body.get("errors") == []  # noqa: PLR2004
+
+
 def error_of(answer: Answer | NoAnswer, doing: str) -> StoreError:
     """Return the error for people that this answer means. Vault's own error texts name paths and never values."""
     if isinstance(answer, NoAnswer):

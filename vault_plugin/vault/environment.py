@@ -25,7 +25,7 @@ HARMLESS: Final = frozenset(
     "FORMAT CLI_NO_COLOR DETAILED LOG_LEVEL LOG_FORMAT API_ADDR CLUSTER_ADDR DEV_ROOT_TOKEN_ID DEV_LISTEN_ADDRESS "
     "LICENSE LICENSE_PATH CONFIG_PATH VERSION MAX_RETRIES ENABLE_FILE_PERMISSIONS_CHECK".split()
 )
-#: Injected by Kubernetes for every service called vault or bao.
+#: Injected by Kubernetes for every service called vault, bao or vb365.
 _KUBERNETES = re.compile(r"(?:.*_)?(?:SERVICE_(?:HOST|PORT).*|PORT(?:_\d+_(?:TCP|UDP).*)?)")
 
 
@@ -60,7 +60,7 @@ def read(environment: Mapping[str, str]) -> VaultSettings:
                 continue
             if name in SUPPORTED:
                 values[name] = (variable, value)
-            elif name not in HARMLESS and not _KUBERNETES.fullmatch(name):
+            elif name not in HARMLESS and not is_injected_by_kubernetes(name):
                 msg = f"{variable} is not supported"
                 remedy = f"Unset it. Supported are: {', '.join(f'VAULT_{known}' for known in sorted(SUPPORTED))}."
                 raise ConfigurationError(msg, reason="VariableNotSupported", remedy=remedy)
@@ -82,6 +82,11 @@ def read(environment: Mapping[str, str]) -> VaultSettings:
     if "CLIENT_TIMEOUT" in values:
         settings = replace(settings, read_timeout=_timeout(*values["CLIENT_TIMEOUT"]))
     return settings
+
+
+def is_injected_by_kubernetes(name: str) -> bool:
+    """Tell whether a variable (without its prefix) is one that Kubernetes makes of a service of that name."""
+    return _KUBERNETES.fullmatch(name) is not None
 
 
 def _address(variable: str, value: str) -> str:

@@ -15,12 +15,14 @@ from vault_plugin.core.errors import StoreUnavailable
 from vault_plugin.core.names import is_name, is_request_id
 from vault_plugin.core.ports import Letter
 from vault_plugin.core.published import Request
-from vault_plugin.vault.answers import Outcome, error_of, outcome_of
+from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
 from vault_plugin.vault.store import KvStore
 
 LARGEST: Final = 64 * 1024
 A_ROUND: Final = 100
 A_TENANT: Final = 5
+#: So many paths that are none are told of; more would only fill the log.
+REPORTED: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,39 @@ class Mailbox:
     def __init__(self, store: KvStore) -> None:
         """Take the store whose mount holds the mailbox."""
         self._store = store
+        self._refused: set[str] = set()
 
     def waiting(self) -> Iterator[Letter]:
-        """Return what waits: at most 100 letters a round, five a tenant. Names that aren't ours are passed over."""
+        """Return what waits: at most 100 letters a round, five a tenant.
+
+        What can't be a request by its path (a name or id that isn't ours, a folder in a folder) takes nobody's place: it is
+        deleted, and reported by its path only.
+        """
         taken = 0
-        for name in self._store.list(Request.kind):
+        for key in self._store.keys(Request.kind):
+            name = key.rstrip("/")
             if not is_name(name):
-                self._store.report("request_name_refused", path=f"{Request.kind}/{name!r}")
+                self._clear(f"{Request.kind}/{key}")
                 continue
-            for request_id in self._store.list(f"{Request.kind}/{name}")[:A_TENANT]:
-                if not is_request_id(request_id):
-                    self._store.report("request_id_refused", path=f"{Request.kind}/{name}")
-                    continue
+            ids = self._store.keys(f"{Request.kind}/{name}") if key.endswith("/") else [""]
+            for stray in [each for each in ids if not is_request_id(each)][:A_TENANT]:
+                self._clear(f"{Request.kind}/{name}/{stray}" if stray else f"{Request.kind}/{name}")
+            for request_id in [each for each in ids if is_request_id(each)][:A_TENANT]:
                 if taken == A_ROUND:
                     return
                 taken += 1
                 yield Letter(name, request_id)
+
+    def _clear(self, path: str) -> None:
+        """Delete what is no request, a few of a folder at a time."""
+        if path not in self._refused and len(self._refused) < REPORTED:
+            self._refused.add(path)
+            self._store.report("request_refused", path=repr(path))
+        if path.endswith("/"):
+            for key in list(self._store.keys(path.rstrip("/")))[:A_TENANT]:
+                self._clear(f"{path}{key}")
+        else:
+            self._store.forget(path)
 
     def read(self, letter: Letter) -> Received | None:
         """Return the request, or None if it is gone.
@@ -66,7 +85,7 @@ class Mailbox:
         answer = self._store.ask("GET", f"{self._store.mount}/data/{path}", f"reading {path}")
         metadata = answer.data.get("metadata")
         if not isinstance(metadata, dict) or not metadata.get("created_time"):
-            if answer.status == 404 and not answer.errors:  # noqa: PLR2004 - absent
+            if nothing_there(answer):
                 return None
             raise error_of(answer, f"reading {path}")
         created_at = datetime.fromisoformat(str(metadata["created_time"]))
@@ -83,10 +102,7 @@ class Mailbox:
 
     def delete(self, letter: Letter) -> None:
         """Remove a request for good. Repeatable."""
-        path = _path(letter)
-        answer = self._store.ask("DELETE", f"{self._store.mount}/metadata/{path}", f"deleting {path}")
-        if outcome_of(answer) not in (Outcome.OK, Outcome.MISSING):
-            raise error_of(answer, f"deleting {path}")
+        self._store.forget(_path(letter))
 
     def post(self, letter: Letter, request: Request) -> None:
         """Create a request. Vault itself refuses to overwrite one.

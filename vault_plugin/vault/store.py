@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import quote
 from uuid import uuid4
 
 from vault_plugin.core.documents import Document
 from vault_plugin.core.errors import StoreDenied, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.ports import D, Stored
-from vault_plugin.vault.answers import Outcome, error_of, outcome_of
+from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
 from vault_plugin.vault.connection import Answer, Connection, NoAnswer
 from vault_plugin.vault.login import Login
 
@@ -102,23 +103,23 @@ class KvStore:
             return version, content
         if version:
             return version, None
-        if answer.status == 404 and not answer.errors:  # noqa: PLR2004 - absent
+        if nothing_there(answer):
             return 0, None
         raise error_of(answer, f"reading {path}")
 
     def names(self, model: type[Document]) -> Sequence[str]:
         """Return the names under ``KIND/``, unchecked, folders without their slash."""
-        return self.list(model.kind)
+        return [key.rstrip("/") for key in self.keys(model.kind)]
 
-    def list(self, path: str) -> Sequence[str]:
-        """Return the keys under a path of the mount, folders without their slash."""
-        answer = self.ask("LIST", f"{self.mount}/metadata/{path}", f"listing {path}")
-        if answer.status == 404 and not answer.errors:  # noqa: PLR2004 - nothing there
+    def keys(self, path: str) -> Sequence[str]:
+        """Return the keys under a path of the mount; those of folders end with a slash."""
+        answer = self.ask("LIST", f"{self.mount}/metadata/{quote(path)}", f"listing {path}")
+        if nothing_there(answer):
             return []
         if outcome_of(answer) is not Outcome.OK:
             raise error_of(answer, f"listing {path}")
         keys = answer.data.get("keys")
-        return [str(key).rstrip("/") for key in keys] if isinstance(keys, list) else []
+        return [str(key) for key in keys] if isinstance(keys, list) else []
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -210,6 +211,12 @@ class KvStore:
             answer = self.ask("POST", f"{self.mount}/destroy/{path}", f"destroying {path}", {"versions": list(versions)})
             if outcome_of(answer) not in (Outcome.OK, Outcome.MISSING):
                 raise error_of(answer, f"destroying {path}")
+
+    def forget(self, path: str) -> None:
+        """Delete a path with all its versions and its metadata. Repeatable."""
+        answer = self.ask("DELETE", f"{self.mount}/metadata/{quote(path)}", f"deleting {path}")
+        if outcome_of(answer) not in (Outcome.OK, Outcome.MISSING):
+            raise error_of(answer, f"deleting {path}")
 
     def ask(self, method: str, path: str, doing: str, body: dict[str, Any] | None = None) -> Answer:
         """Send a request that may be repeated; a dead token is replaced once."""

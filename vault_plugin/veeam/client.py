@@ -9,7 +9,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from vault_plugin.core.errors import BackupServerUnavailable, ConfigurationError
+from vault_plugin.core.errors import BackupServerUnavailable
 from vault_plugin.core.ports import TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
@@ -161,6 +161,7 @@ class VeeamClient:
                     session = session_of(_TrustAdapter(server))
                 except ssl.SSLError:
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
-                    raise ConfigurationError(msg, remedy="vb365 server set NAME --ca-file PEM") from None
+                    remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
+                    raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy, sent=False) from None
                 self._sessions[key] = session
             return self._sessions[key]

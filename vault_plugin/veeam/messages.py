@@ -51,7 +51,10 @@ class Answer:
     """An HTTP answer, parsed as far as it goes."""
 
     status: int
+    #: What the JSON says, or None.
     body: Any = field(repr=False)
+    #: Something stands there that isn't JSON: a page of a proxy's, perhaps.
+    garbage: bool = False
     retry_after: timedelta | None = None
 
     @property
@@ -67,7 +70,8 @@ def parse(status: int, content: bytes, retry_after: str | None = None) -> Answer
     except (ValueError, RecursionError):
         body = None
     short = retry_after is not None and retry_after.isdecimal() and len(retry_after) < 7  # noqa: PLR2004 - sane bound
-    return Answer(status, body, timedelta(seconds=int(retry_after)) if short and retry_after else None)
+    wait = timedelta(seconds=int(retry_after)) if short and retry_after else None
+    return Answer(status, body, garbage=body is None and bool(content.strip()), retry_after=wait)
 
 
 def exchange_form(api_version: str, organization: str, assertion: Secret) -> dict[str, str]:
@@ -108,10 +112,13 @@ def token_answer(answer: Answer, doing: str) -> TokenAnswer:
 def error_of(answer: Answer, doing: str) -> BackupServerError:
     """Return the error that this answer means. The server's own words are not repeated: an echo could hold a token."""
     kind = STATUSES.get(answer.status, BackupServerFaulty)
+    if kind is TokenRejected and answer.garbage:
+        kind = BackupServerFaulty  # a verdict is empty or JSON
     throttled = answer.status == 429  # noqa: PLR2004 - RFC 6585
     reason = "Throttled" if throttled else REASONS.get(kind, "Unavailable")
     retry_after = answer.retry_after
     text = "the server throttles us" if throttled else f"the server answered {answer.status}{_word(answer)}"
+    text += " with something that isn't JSON" if answer.garbage else ""
     return kind(f"{doing}: {text}", reason=reason, status=answer.status, retry_after=retry_after)
 
 
