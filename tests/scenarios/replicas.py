@@ -26,10 +26,13 @@ from vault_plugin.core.ports import D, Stored, World
 from vault_plugin.core.published import Action
 from vault_plugin.core.published import Request as Wish
 from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
 
 TENANT = "acme"
+#: Longer than any deadline.
+LONG = timedelta(minutes=3)
 AUTHORITY = "https://login.example"
 
 
@@ -42,7 +45,8 @@ class Trouble:
     """What goes wrong at the `at`-th call (a write, or an HTTP call) of a piece of work; 0: nothing.
 
     `die before`, `die after`; `down`: not sent; `lose`: done, and the answer is lost; `late`: a write that lands when
-    nobody expects it any more; `overtaken before`, `overtaken after`: time passes, and the other replica works.
+    nobody expects it any more; `overtaken before`, `overtaken after`: time passes, and the other replica works;
+    `revoked after`: the other replica handles a revocation.
     """
 
     at: int = 0
@@ -140,6 +144,8 @@ class Replica:
             done = step(self.world, TENANT, self.seen)
             if done.action.do is Do.ATTEMPT and done.action.purpose is Purpose.SIGN_IN and done.called is None:
                 done = signing_in.complete(self.world, TENANT, self.seen) or done
+        entry = done.credential.attempt
+        assert done.action.reason is not Reason.IN_FLIGHT or (entry and entry.instance != self.instance), "its own attempt"
         self.publish()
         return done
 
@@ -177,27 +183,38 @@ class Replica:
         return self._trouble.what if self._calls == self._trouble.at else ""
 
     def overtaken(self, after: timedelta) -> None:
-        """Let the other replica work while this one waits."""
+        """Let the other replica watch, and then work for as long as it has something to do at once."""
+        other = self.other
+        if other is None:
+            return
+        other.work(other.rotate)
         self.shared.clock.advance(after)
-        if self.other is not None:
-            self.other.work(self.other.rotate)
+        for _ in range(5):
+            other.work(other.rotate)
+
+    def meanwhile(self, what: str, when: str) -> None:
+        """Let happen what the trouble says."""
+        if what == f"die {when}":
+            raise Died
+        if what == f"overtaken {when}":
+            self.overtaken(LONG)
+        if what == f"revoked {when}" and self.other is not None:
+            other = self.other
+            other.work(lambda: other.handle("revoke", self.shared.new_id()))
 
     def wire(self, app: App, request: Request) -> Response:
         """Send a request to a simulator, as far as the trouble lets it come."""
         what = self.trouble()
         down = self.shared.veeam_down if app is self.shared.veeam else self.shared.microsoft_down
-        if what == "die before":
+        if what == "overtaken before":
+            self.overtaken(timedelta(seconds=4))  # within the deadline: beyond it nothing helps (DESIGN 5.3)
+        elif what == "die before":
             raise Died
         if down or what == "down":
             raise Unreachable(sent=False)
-        if what == "overtaken before":
-            self.overtaken(timedelta(seconds=4))  # within the deadline: beyond it nothing helps (DESIGN 5.3)
         self.shared.watch(request)
         response = app(request)
-        if what == "die after":
-            raise Died
-        if what == "overtaken after":
-            self.overtaken(timedelta(minutes=3))
+        self.meanwhile(what, "after")
         if what == "lose":
             raise Unreachable(sent=True)
         return response
@@ -214,20 +231,14 @@ class Vault:
 
     def write(self, name: str, document: Document, *, cas: int, give_up_after: timedelta | None = None) -> int:
         what = self._replica.trouble()
-        if what == "die before":
-            raise Died
-        if what == "overtaken before":
-            self._replica.overtaken(timedelta(minutes=3))
+        self._replica.meanwhile(what, "before")
         unclear = what in ("down", "lose", "late") and give_up_after is not None
         if unclear and what == "late":
             self._replica.shared.late.append(lambda: self._store.write(name, document, cas=cas))
         if unclear and what != "lose":
             raise StoreUnavailable("no answer")
         version = self._store.write(name, document, cas=cas)
-        if what == "die after":
-            raise Died
-        if what == "overtaken after":
-            self._replica.overtaken(timedelta(seconds=4))
+        self._replica.meanwhile(what, "after")
         if unclear:
             raise StoreUnavailable("no answer")
         return version

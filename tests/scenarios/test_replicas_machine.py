@@ -1,6 +1,5 @@
 """Two replicas, everything that goes wrong, in any order: a state machine over the real verbs with a clock that it moves."""
 
-import os
 from datetime import timedelta
 from typing import Any
 
@@ -11,14 +10,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.scenarios.replicas import TENANT, Replica, Shared, Trouble
 from tests.scenarios.stage import ORGANIZATION
 from tests.simulators.http import Request
-from vault_plugin.core.credential import Credential
+from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.policy import full_ladder
 from vault_plugin.core.published import Prompt, Token
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import TABLE, Reason, State
 
 WHICH = st.integers(0, 1)
-KINDS = ("", "die before", "die after", "down", "lose", "late", "overtaken before", "overtaken after")
-TROUBLE = st.builds(Trouble, at=st.integers(0, 5), what=st.sampled_from(KINDS))
+KINDS = ("", "die before", "die after", "down", "lose", "late", "overtaken before", "overtaken after", "revoked after")
+TROUBLE = st.builds(Trouble, at=st.integers(1, 6), what=st.sampled_from(KINDS))
 RARELY = st.sampled_from((True, False, False, False))
 SECONDS = st.sampled_from((1, 5, 20, 60, 300, 900, 2300, 4000))
 
@@ -38,7 +38,7 @@ class Replicas(RuleBasedStateMachine):
         #: Up to this generation, a server that forgot its sessions or a revocation took the token from consumers.
         self.taken = 0
         self.asked_since_revoked = True
-        self.poll_in_trouble = False
+        self.poll_in_trouble = self.was_sick = False
         self.looked_at, self.published = 0, 0
         self.last: Credential | None = None
         #: Refresh tokens whose outcome stands in the store.
@@ -65,11 +65,13 @@ class Replicas(RuleBasedStateMachine):
         one = self.replicas[which]
         one.work(one.rotate, trouble)
 
-    @rule(which=WHICH, trouble=TROUBLE, seconds=SECONDS)
-    def rotate_later(self, which: int, trouble: Trouble, seconds: int) -> None:
-        self.shared.clock.advance(seconds)
-        one = self.replicas[which]
-        one.work(one.rotate, trouble)
+    @rule(which=WHICH, trouble=TROUBLE)
+    def rotate_when_due(self, which: int, trouble: Trouble) -> None:
+        pair = self.shared.read(Credential).pair
+        if pair is not None:
+            due = pair.issued_at + pair.life * 0.68
+            self.shared.clock.advance(max(due - self.shared.clock.now(), timedelta(0)))
+        self.rotate(which, trouble)
 
     @rule(which=WHICH, trouble=TROUBLE)
     def poll(self, which: int, trouble: Trouble) -> None:
@@ -86,6 +88,8 @@ class Replicas(RuleBasedStateMachine):
         self.asked_since_revoked |= action == "sign-in"
         one.work(lambda: one.handle(action, request_id), trouble)
         one.work(lambda: one.handle(action, request_id))  # it waits in the mailbox until it is handled
+        if action == "sign-in":
+            self.approve()
 
     @rule()
     def approve(self) -> None:
@@ -101,13 +105,12 @@ class Replicas(RuleBasedStateMachine):
     def land(self) -> None:
         self.shared.land()
 
-    @rule(veeam=st.booleans(), microsoft=st.booleans())
-    def outage(self, *, veeam: bool, microsoft: bool) -> None:
-        self.shared.veeam_down, self.shared.microsoft_down = veeam, microsoft
-
-    @rule(mode=st.sampled_from(("reuse", "single", "family")))
-    def reuse_detection(self, mode: str) -> None:
-        self.shared.veeam.refresh_tokens = mode
+    @rule(veeam=RARELY, microsoft=RARELY, sick=RARELY, mode=st.sampled_from(("reuse", "single", "family")))
+    def other_times(self, *, veeam: bool, microsoft: bool, sick: bool, mode: str) -> None:
+        shared = self.shared
+        shared.veeam_down, shared.microsoft_down = veeam, microsoft
+        shared.veeam.refresh_tokens, shared.veeam.reject_assertions = mode, sick
+        self.was_sick |= sick
 
     @rule()
     def server_forgets_sessions(self) -> None:
@@ -118,10 +121,8 @@ class Replicas(RuleBasedStateMachine):
     def revoke(self, trouble: Trouble, which: int, *, sure: bool) -> None:
         if sure:
             one, request_id = self.replicas[which], self.request_id()
-            self.asked_since_revoked = False
             one.work(lambda: one.handle("revoke", request_id), trouble)
             one.work(lambda: one.handle("revoke", request_id))
-            self.taken = self.shared.read(Credential).generation
 
     @rule(sure=RARELY)
     def grant_dies(self, *, sure: bool) -> None:
@@ -138,6 +139,7 @@ class Replicas(RuleBasedStateMachine):
         self.token()
         sign_in = self.shared.read(SignIn)
         assert sign_in.outcome is not Reason.APPROVAL_LOST or self.poll_in_trouble
+        assert sign_in.outcome is not Reason.GRANT_REJECTED, "the person approved"
 
     def presents(self, request: Request) -> None:
         """Veeam is presented with no refresh token whose outcome stands in the store."""
@@ -162,15 +164,31 @@ class Replicas(RuleBasedStateMachine):
         won = new.state is State.ACTIVE and new.generation == old.generation + 1  # a pair is stored over any entry
         assert new.state in ways or (won and old.state is not State.REVOKED), f"{old.state} -> {new.state}"
         assert new.generation in (old.generation, old.generation + 1)
+        if new.state is State.REVOKED and old.state is not State.REVOKED:
+            self.asked_since_revoked = False
         if old.state is State.REVOKED:
             assert new.state is State.REVOKED or self.asked_since_revoked, "revoked, and back by itself"
         if new.state is State.NEEDS_SIGN_IN and old.generation:
             assert new.sign_in_id in self.dead_grants, f"a person is asked: {new.reason}"
         if new.state is State.REVOKED:
+            self.taken = new.generation
             assert new.pair is None
             assert new.assertion is None
-        if old.pair and (new.pair is None or new.pair.spent or new.pair.refresh_token != old.pair.refresh_token):
+        unproven = bool(old.attempt) and old.attempt.purpose is Purpose.SIGN_IN  # it may have waited until it was too old
+        assert new.state is not State.BLOCKED or old.state is State.BLOCKED or self.was_sick or unproven, new.reason
+        self.taken_over(old, new)
+        if new.attempt and old.pair and any(failure.rung is Rung.REFRESH for failure in new.attempt.rejections):
             self.settled.add(old.pair.refresh_token.reveal())
+        if old.pair and new.pair and (new.pair.spent or new.pair.refresh_token != old.pair.refresh_token):
+            self.settled.add(old.pair.refresh_token.reveal())
+
+    def taken_over(self, old: Credential, new: Credential) -> None:
+        """A refresh whose outcome is unknown is taken over by a new session beside it, where one can be had."""
+        entry, after = old.attempt, new.attempt
+        if entry is None or after is None or entry.id == after.id or entry.climbed or entry.rung is not Rung.REFRESH:
+            return
+        beside = set(full_ladder(old, self.shared.clock.now())) & set(entry.ladder) - {Rung.REFRESH}
+        assert after.rung is not Rung.REFRESH or not beside, "taken over on the same refresh token"
 
     def token(self) -> None:
         """What consumers read never goes back, and is accepted until it expires."""
@@ -192,7 +210,7 @@ class Replicas(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Left alone with everything healthy, the credential comes back without a person, unless Microsoft's grant died."""
         shared = self.shared
-        shared.veeam_down = shared.microsoft_down = False
+        shared.veeam_down = shared.microsoft_down = shared.veeam.reject_assertions = False
         shared.land()
         for _ in range(60):
             for one in self.replicas:
@@ -214,14 +232,14 @@ class Replicas(RuleBasedStateMachine):
 
 
 def test_two_replicas_keep_the_credential_whatever_happens_in_whatever_order() -> None:
-    """Bounded in time; `--hypothesis-seed=random` looks at others."""
+    """The same examples each time, so that CI says the same; without `derandomize` it looks at others."""
     run_state_machine_as_test(
         Replicas,
         settings=settings(
-            max_examples=int(os.environ.get("EX", "150")),
+            max_examples=150,
             stateful_step_count=40,
             deadline=None,
-            derandomize="EX" not in os.environ,
+            derandomize=True,
             print_blob=False,
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
