@@ -174,7 +174,7 @@ class Replicas(RuleBasedStateMachine):
             self.taken = new.generation
             assert new.pair is None
             assert new.assertion is None
-        unproven = bool(old.attempt) and old.attempt.purpose is Purpose.SIGN_IN  # it may have waited until it was too old
+        unproven = old.attempt is not None and old.attempt.purpose is Purpose.SIGN_IN  # it may have waited until it was too old
         assert new.state is not State.BLOCKED or old.state is State.BLOCKED or self.was_sick or unproven, new.reason
         self.taken_over(old, new)
         if new.attempt and old.pair and any(failure.rung is Rung.REFRESH for failure in new.attempt.rejections):
