@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from tests.fakes.clock import FakeClock
@@ -13,7 +14,7 @@ from tests.scenarios.stage import ORGANIZATION, Specs
 from tests.simulators.http import Request, Response
 from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.veeam import VeeamSimulator
-from vault_plugin.core.credential import Credential, Purpose
+from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.documents import Document
 from vault_plugin.core.errors import StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
@@ -33,6 +34,7 @@ from vault_plugin.core.timing import Policy
 TENANT = "acme"
 #: Longer than any deadline.
 LONG = timedelta(minutes=3)
+ASKED: tuple[Action, ...] = ("revoke", "rotate")
 AUTHORITY = "https://login.example"
 
 
@@ -46,7 +48,7 @@ class Trouble:
 
     `die before`, `die after`; `down`: not sent; `lose`: done, and the answer is lost; `late`: a write that lands when
     nobody expects it any more; `overtaken before`, `overtaken after`: time passes, and the other replica works;
-    `revoked after`: the other replica handles a revocation.
+    `revoke after`, `rotate after`: the other replica handles such a request.
     """
 
     at: int = 0
@@ -139,6 +141,8 @@ class Replica:
     def rotate(self) -> Step | None:
         """Do what is next for the credential, as `scheduler.rotations` does, and publish."""
         self.look()
+        standing = self.shared.read(Credential)
+        generation = standing.generation if standing else 0
         done = signing_in.complete(self.world, TENANT, self.seen) if self._approved() else None
         if done is None:
             done = step(self.world, TENANT, self.seen)
@@ -146,6 +150,8 @@ class Replica:
                 done = signing_in.complete(self.world, TENANT, self.seen) or done
         entry = done.credential.attempt
         assert done.action.reason is not Reason.IN_FLIGHT or (entry and entry.instance != self.instance), "its own attempt"
+        won = done.called in (Rung.REFRESH, Rung.EXCHANGE) and done.error is None
+        assert not won or self.shared.read(Credential).generation > generation, "a pair was neither stored nor superseded"
         self.publish()
         return done
 
@@ -198,9 +204,9 @@ class Replica:
             raise Died
         if what == f"overtaken {when}":
             self.overtaken(LONG)
-        if what == f"revoked {when}" and self.other is not None:
-            other = self.other
-            other.work(lambda: other.handle("revoke", self.shared.new_id()))
+        for action in ASKED:
+            if what == f"{action} {when}" and self.other is not None:
+                self.other.work(partial(self.other.handle, action, self.shared.new_id()))
 
     def wire(self, app: App, request: Request) -> Response:
         """Send a request to a simulator, as far as the trouble lets it come."""
