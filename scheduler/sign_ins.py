@@ -50,13 +50,21 @@ class SignIns:
         Raises:
             StoreError: Vault's trouble.
         """
-        sign_in = self._world.store.read(SignIn, name).document
-        if sign_in is not None and sign_in.state is SignInState.PENDING:
-            signing_in.show(self._world, name, sign_in)
+        sign_in = self._show(name)
         if news or (sign_in is not None and sign_in.state is not SignInState.ENDED):
             self._follow(name, sign_in, timedelta(0))
         else:
             self._publisher.saw(name, sign_in)
+
+    def _show(self, name: str) -> SignIn | None:
+        """Let the prompt say what stands, and clear away what an ended sign-in left."""
+        stored = self._world.store.read(SignIn, name)
+        sign_in = stored.document
+        if sign_in is not None and sign_in.untidy:
+            signing_in.tidy(self._world, name, stored.version, sign_in)
+        elif sign_in is not None and sign_in.state is not SignInState.ENDED:
+            signing_in.show(self._world, name, sign_in)
+        return sign_in
 
     def begun(self, name: str) -> None:
         """Follow a sign-in that this process has just begun or joined."""
@@ -118,9 +126,7 @@ class SignIns:
     def _hide(self, name: str) -> None:
         """Empty the prompt, however often it takes."""
         try:
-            sign_in = self._world.store.read(SignIn, name).document
-            if sign_in is not None:
-                signing_in.show(self._world, name, sign_in)
+            self._show(name)
         except StoreError:
             self._timers.at(self._world.clock.now() + STORE_RETRY, f"prompt:{name}", self._hide, "vault", name)
 

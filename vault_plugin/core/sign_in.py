@@ -71,6 +71,8 @@ class SignIn(Document):
     code: int | None = None
     trace_id: str = ""
     ended_at: Timestamp | None = None
+    #: Ended, but the prompt may still show the code, and an older version may still hold secrets: a crash fell between.
+    untidy: bool = False
     handled: tuple[Handled, ...] = ()
 
     def claimed(self, *, instance: str, known: bool, now: datetime) -> "SignIn":
@@ -114,6 +116,7 @@ class SignIn(Document):
             code=code,
             trace_id=trace_id,
             ended_at=now,
+            untidy=True,
             device_code=None,
             user_code=None,
             message=None,

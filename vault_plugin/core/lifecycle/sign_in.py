@@ -4,6 +4,7 @@ A poll is a rotation in small: the next poll time is written with `cas` first (t
 proof that Vault takes the answer), then one call; what came back is offered until it is stored or superseded.
 """
 
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -197,9 +198,20 @@ def cancel(world: World, name: str, sign_in_id: str, request: Handled, *, approv
     outcome = Reason.REVOKED if approved_too else Reason.CANCELLED
     ended = sign_in.ended(outcome, world.clock.now(), "ended by an operator")
     ended = ended.replace(handled=keep_handled(sign_in.handled, request))
-    world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
-    show(world, name, ended)
+    version = world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
+    tidy(world, name, version, ended)
     return True
+
+
+def tidy(world: World, name: str, version: int, sign_in: SignIn) -> None:
+    """Clear away what a sign-in that ended leaves: the shown code, and the older versions that hold secrets.
+
+    Whoever finds it `untidy` after a crash does it again.
+    """
+    show(world, name, sign_in)
+    world.store.destroy(SignIn, name, range(max(1, version - 2), version))
+    with contextlib.suppress(VersionConflict):  # tidied by somebody else, or a newer sign-in stands
+        world.store.write(name, sign_in.replace(untidy=False), cas=version, give_up_after=PATIENCE)
 
 
 def complete(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noqa: PLR0911 - a list of questions
@@ -261,7 +273,7 @@ def _orphan(world: World, name: str, version: int, credential: Credential) -> St
 
 
 def _close(world: World, name: str, version: int, sign_in: SignIn, credential: Credential) -> None:
-    """End the sign-in whose grant Veeam has judged, and destroy the version that holds the assertion."""
+    """End the sign-in whose grant Veeam has judged."""
     accepted = credential.sign_in_id == sign_in.id and credential.state is not State.BLOCKED
     error = credential.last_error
     if accepted or error is None:
@@ -269,5 +281,4 @@ def _close(world: World, name: str, version: int, sign_in: SignIn, credential: C
     else:
         ended = sign_in.ended(Reason.REJECTED_BY_VEEAM, world.clock.now(), error.text, error.remedy, code=error.code)
     stands = world.store.write(name, ended, cas=version, give_up_after=PATIENCE)
-    world.store.destroy(SignIn, name, range(max(1, stands - 2), stands))
-    show(world, name, ended)
+    tidy(world, name, stands, ended)
