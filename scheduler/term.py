@@ -90,6 +90,12 @@ class Term:
         self._swept_at = self._world.clock.monotonic()
         self._metrics.last_sweep.set_to_current_time()
 
+    def clock_stepped(self, step: timedelta) -> None:
+        """Move along with the wall clock."""
+        self.timers.shift(step)
+        if self._swept_at is not None:
+            self.sweep()
+
     def stuck(self) -> bool:
         """Tell whether the sweep hasn't run when it should."""
         if self._swept_at is None:
