@@ -124,6 +124,7 @@ class Service:
         finally:
             self._term = None
             term.end()
+            self._health.forget("load", *Term.ROUNDS)
 
     def _end(self) -> None:
         log.info("stopping")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import ClassVar
 
 import structlog
 
@@ -30,6 +31,9 @@ SWEEPS_MISSED = 4
 
 class Term:
     """`load` until it succeeds, then `begin`; `end` waits for what runs."""
+
+    #: Rounds that only a leader makes.
+    ROUNDS: ClassVar = ("mailbox", "list")
 
     def __init__(
         self,
