@@ -3,6 +3,7 @@
 ``python -m tests.cluster`` plays it longer, with fifty tenants and 180-second tokens.
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def test_a_consumer_never_gets_an_expired_token_whoever_is_killed_or_sealed(tmp_
         assert wrong == []
         assert [str(second) for second in played.seconds if second.expired] == []
         assert played.presented_in_vain() == []
-        assert played.rotations() >= 20 * 2
+        first = played.first
+        first.wait_for("two rotations of each", lambda: all(first.generation(name) >= 3 for name in played.names), 20)
         assert any(second.service == "" for second in played.seconds), "a leader was missed"
         assert played.seconds[-1].service
         assert played.seconds[-1].reads_refused == 0
@@ -48,6 +50,9 @@ def test_what_was_written_is_what_a_standby_answers(cluster: Cluster) -> None:
     cluster.api("POST", "sys/mounts/m", {"type": "kv", "options": {"version": "2"}})
     standby = next(node for node in cluster.nodes if node is not cluster.leader())
     connection = Connection(read({"VAULT_ADDR": standby.url, "VAULT_TOKEN": cluster.token}))
+    deadline = time.monotonic() + 20
+    while connection.request("POST", "m/data/x", body={"data": {"n": -1}}).status != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)  # a mount that was just made is known and upgraded everywhere a moment later
     written = range(100)
     seen = []
     for number in written:
