@@ -1,5 +1,6 @@
 """What is going wrong now, by round: for ``/readyz`` and the log. Vault's trouble touches nothing else."""
 
+import threading
 from collections.abc import Callable
 
 import structlog
@@ -19,6 +20,9 @@ class Health:
         """Begin as not ready."""
         self.metrics = metrics
         self._troubles: dict[str, str] = {STARTING: "starting"}
+        #: Rounds that Vault doesn't answer.
+        self._unanswered: set[str] = set()
+        self._lock = threading.Lock()
 
     def trouble(self) -> str:
         """Return what is wrong, or an empty text."""
@@ -26,7 +30,13 @@ class Health:
 
     def started(self) -> None:
         """End the start."""
-        self._troubles.pop(STARTING, None)
+        self.forget(STARTING)
+
+    def forget(self, *rounds: str) -> None:
+        """Drop what was wrong with rounds that aren't made any more."""
+        for what in rounds:
+            self._troubles.pop(what, None)
+            self._answered(what, answered=True)
 
     def guarded(self, what: str, action: Callable[[], None]) -> bool:
         """Do it and tell whether it was done; keep what went wrong and say it once."""
@@ -36,7 +46,7 @@ class Health:
             if self._troubles.get(what) != str(error):
                 log.warning("vault_trouble", round=what, reason=error.reason, error=str(error), remedy=error.remedy())
             self._troubles[what] = str(error)
-            self.metrics.vault_up.set(isinstance(error, StoreDenied))
+            self._answered(what, answered=isinstance(error, StoreDenied))
             return False
         except Exception as error:
             broken = f"{what} broke: {type(error).__name__}; the log has the rest"
@@ -46,5 +56,11 @@ class Health:
             return False
         if self._troubles.pop(what, ""):
             log.info("vault_back", round=what)
-        self.metrics.vault_up.set(1)
+        self._answered(what, answered=True)
         return True
+
+    def _answered(self, what: str, *, answered: bool) -> None:
+        """Vault is up when no round lacks an answer: a round that had nothing to ask proves nothing for the others."""
+        with self._lock:
+            (self._unanswered.discard if answered else self._unanswered.add)(what)
+            self.metrics.vault_up.set(not self._unanswered)

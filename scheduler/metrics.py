@@ -40,7 +40,7 @@ class Metrics:
         self.requests = Counter("vb365_requests_total", "Requests handled", ["action", "outcome"], registry=reg)
         self.requests_dropped = Counter("vb365_requests_dropped_total", "Requests that were none", registry=reg)
         self.vault_requests = Counter("vb365_vault_requests_total", "Requests to Vault", ["kind"], registry=reg)
-        self.vault_up = Gauge("vb365_vault_up", "1 if the last request to Vault was answered", registry=reg)
+        self.vault_up = Gauge("vb365_vault_up", "0 while a round of ours gets no answer from Vault", registry=reg)
         self.vault_events = Counter("vb365_vault_writes_total", "Turns that writes took", ["event"], registry=reg)
         self.last_sweep = Gauge("vb365_last_sweep_timestamp_seconds", "When the sweep last ran", registry=reg)
         self.leader = Gauge("vb365_leader", "1 while this instance leads", registry=reg)

@@ -29,7 +29,7 @@ from vault_plugin.veeam.client import VeeamClient
 
 log = structlog.get_logger()
 
-LONGEST_RETRY = 60.0
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=1)
 LEASE_INTERVAL = timedelta(seconds=1)
 LOOK = 0.1
 #: A wall clock that moved so much more or less than the monotonic one was set.
@@ -126,6 +126,7 @@ class Service:
             if self._stopping.is_set():
                 self._leadership.release()  # nothing begins from now on; what is under way may take its time
             term.end()
+            self._health.forget("load", *Term.ROUNDS)
 
     def _end(self) -> None:
         log.info("stopping")
@@ -141,13 +142,19 @@ class Service:
 
     def _until_done(self, what: str, action: Callable[[], None]) -> bool:
         """Try until Vault lets us; tell whether it did before the stop."""
-        pause = 1.0
+        pause = FIRST_RETRY
         while not self._stopping.is_set():
-            if self._health.guarded(what, action):
+            done = self._health.guarded(what, action)
+            self._watch_clock()  # what is planned after this must not be moved by a step from before
+            if done:
                 return True
-            self._stopping.wait(pause)
+            self._wait(pause)
             pause = min(pause * 2, LONGEST_RETRY)
         return False
+
+    def _wait(self, pause: timedelta) -> None:
+        until = self._clock.monotonic() + pause
+        self._wait_while(lambda: self._clock.monotonic() < until)
 
     def _wait_while(self, holds: Callable[[], bool]) -> None:
         """Wait until it isn't so, or until the stop; watch the clocks meanwhile."""
@@ -165,8 +172,7 @@ class Service:
         self._metrics.clock_steps.inc()
         self._timers.shift(step)
         if self._term is not None:
-            self._term.timers.shift(step)
-            self._term.sweep()
+            self._term.clock_stepped(step)
 
     # --- rounds ------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import ClassVar
 
 import structlog
 
@@ -44,6 +45,9 @@ ASSUMED = TenantSpec(server="assumed")
 
 class Term:
     """`load` until it succeeds, then `begin`; `end` waits for what runs."""
+
+    #: Rounds that only a leader makes.
+    ROUNDS: ClassVar = ("mailbox", "list", "catch-up")
 
     def __init__(
         self,
@@ -120,6 +124,12 @@ class Term:
         self._rotations.sweep()
         self._swept_at = self._world.clock.monotonic()
         self._metrics.last_sweep.set_to_current_time()
+
+    def clock_stepped(self, step: timedelta) -> None:
+        """Move along with the wall clock."""
+        self.timers.shift(step)
+        if self._swept_at is not None:
+            self.sweep()
 
     def stuck(self) -> bool:
         """Tell whether the sweep hasn't run when it should."""

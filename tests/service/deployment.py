@@ -1,11 +1,13 @@
 """The service as a process, against a real OpenBao and both simulators; the operator uses the real command line."""
 
+import copy
 import json
 import re
 import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from typing import Any
 import requests
 
 from tests.conftest import MARKER
-from tests.openbao import OpenBao, clean_environment, free_port
+from tests.openbao import Cluster, OpenBao, clean_environment, free_port
 from tests.simulators.http import Server
 from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.tls import Authority
@@ -35,7 +37,7 @@ def now() -> datetime:
 class Deployment:
     """One mount, one service, both simulators."""
 
-    def __init__(self, openbao: OpenBao, mount: str, authority: Authority, directory: Path) -> None:
+    def __init__(self, openbao: OpenBao | Cluster, mount: str, authority: Authority, directory: Path) -> None:
         self.bao, self.mount, self.directory = openbao, mount, directory
         self.ca = authority.ca_file
         self.microsoft, self.veeam = MicrosoftSimulator(now), VeeamSimulator(now)
@@ -63,6 +65,7 @@ class Deployment:
             "VB365_HTTP_ADDR": f"127.0.0.1:{self.port}",
             "VB365_LOG_LEVEL": "debug",
         }
+        self.program = "scheduler"
         self.process: subprocess.Popen[bytes] | None = None
         self.printed: list[str] = []
 
@@ -75,6 +78,14 @@ class Deployment:
         for text in (*self.printed, self.log()):
             assert MARKER not in text
 
+    def replica(self, directory: Path) -> "Deployment":
+        """Return a second service of the same deployment, not started, with a log and a port of its own."""
+        directory.mkdir()
+        other = copy.copy(self)
+        other.directory, other.process, other.port = directory, None, free_port()
+        other.settings = self.settings | {"VB365_HTTP_ADDR": f"127.0.0.1:{other.port}"}
+        return other
+
     # --- the service -------------------------------------------------------------------------------------------------
 
     def start(self, *, ready: bool = True, **settings: str) -> None:
@@ -82,7 +93,8 @@ class Deployment:
         log = (self.directory / "service.log").open("ab")
         environment = clean_environment() | self.settings | settings
         environment.pop("REQUESTS_CA_BUNDLE", None)
-        self.process = subprocess.Popen([sys.executable, "-m", "scheduler"], cwd=ROOT, env=environment, stderr=log, stdout=log)
+        command = [sys.executable, "-m", self.program]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log, stdout=log)
         if ready:
             self.wait_for("ready", lambda: self.get("/readyz") == 200, 20)
 
@@ -109,6 +121,17 @@ class Deployment:
             return 0
         self.printed.append(answer.text)
         return answer.status_code
+
+    def metric(self, sample: str) -> float:
+        """Return the value of one sample of the metrics, named with its labels; 0 where there is none."""
+        if self.get("/metrics") != 200:
+            return 0.0
+        found = re.search(rf"^{re.escape(sample)} (\S+)$", self.printed[-1], re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def leads(self) -> bool:
+        """Tell whether it says so in its metrics."""
+        return self.metric("vb365_leader") == 1
 
     def log(self) -> str:
         path = self.directory / "service.log"
@@ -159,6 +182,11 @@ class Deployment:
         """Sign in, and wait for the token."""
         self.microsoft.approve(self.ask_sign_in(name), f"admin@{ORGANIZATION}")
         self.wait_for("a token", lambda: self.generation(name) > 0, 15)
+
+    def ask(self, action: str, name: str = "acme") -> None:
+        """Post a request, as the command line does, and wait for nothing."""
+        path = f"{self.mount}/data/requests/{name}/{uuid.uuid4()}"
+        self.bao.api("POST", path, {"options": {"cas": 0}, "data": {"action": action, "reason": "test"}})
 
     # --- what stands -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ An app is a function from `Request` to `Response`. Faults are answered before it
 has acted, and its answer is lost).
 """
 
+import contextlib
 import json
 import socket
 import ssl
@@ -127,6 +128,7 @@ class Server:
         self._stop = threading.Event()
         served = with_faults(app, self.faults, self._stop)
         log = self.log
+        opened = self._opened = set[socket.socket]()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -138,6 +140,11 @@ class Server:
                 if tls is not None:
                     self.request = tls.wrap_socket(self.request, server_side=True)
                 super().setup()
+                opened.add(self.connection)
+
+            def finish(self) -> None:
+                opened.discard(self.connection)
+                super().finish()
 
             def _serve(self) -> None:
                 parts = urlsplit(self.path)
@@ -184,10 +191,13 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop at once, even while a handler hangs."""
+        """Stop at once, even while a handler hangs; connections that clients keep are cut."""
         self._stop.set()
         self._server.shutdown()
         self._server.server_close()
+        for connection in self._opened.copy():
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def wait_for_port(port: int, seconds: float = 10.0) -> None:

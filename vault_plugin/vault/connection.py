@@ -2,9 +2,14 @@
 
 hvac builds the requests; what came back is an `Answer`, judged in `answers`. The token is not followed anywhere but by that
 one redirect (a standby that doesn't forward names the active node).
+
+Standbys of OpenBao, and performance standbys of Vault, answer reads from what they have, which may be old. So each answer's
+``X-Vault-Index`` goes with the next requests: a node that isn't as far on forwards to the active one.
 """
 
+import base64
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +25,8 @@ from vault_plugin.vault.environment import VaultSettings
 
 LARGEST: Final = 2 * 1024 * 1024
 REDIRECTS: Final = frozenset({301, 302, 307, 308})
+#: The node isn't as far on and may not forward; nothing was done. Better an old answer than none: check-and-set decides.
+INDEX_REFUSED: Final = frozenset({412})
 
 
 class NoAnswer(Exception):
@@ -102,6 +109,8 @@ class Connection:
         self.settings = settings
         self.token = settings.token
         self._on_request = on_request or (lambda _: None)
+        self._index = ""
+        self._lock = threading.Lock()
         self._adapter = RawAdapter(
             base_uri=settings.address,
             verify=verify,
@@ -128,13 +137,29 @@ class Connection:
             NoAnswer: timeout, connection or TLS error, or an answer that can't be taken.
         """
         headers = {"X-Vault-Inconsistent": "forward-active-node"}
+        index = self._index
+        if index:
+            headers["X-Vault-Index"] = index
         used = None if anonymous else token or self.token
         if used is not None:
             headers["X-Vault-Token"] = used.reveal()
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         self._on_request(_kind(method, path))
+        response = self._send(method, path, headers, wrap_ttl, data)
+        if index and response.status_code in INDEX_REFUSED:
+            with self._lock:
+                self._index = ""
+            del headers["X-Vault-Index"]
+            response = self._send(method, path, headers, wrap_ttl, data)
+        with self._lock:
+            self._index = further(self._index, response.headers.get("X-Vault-Index", ""))
+        return _answer(response)
+
+    def _send(
+        self, method: str, path: str, headers: dict[str, str], wrap_ttl: str | None, data: bytes | None
+    ) -> requests.Response:
         try:
-            response = self._adapter.request(
+            return self._adapter.request(  # type: ignore[no-any-return]  # hvac has no annotation
                 method.lower(), f"/v1/{path}", headers=headers, raise_exception=False, wrap_ttl=wrap_ttl, data=data
             )
         except requests.exceptions.SSLError:
@@ -146,11 +171,27 @@ class Connection:
         except OSError:
             msg = "a file of VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT or VAULT_CLIENT_KEY can't be read"
             raise NoAnswer(msg, untrusted=True) from None
-        return _answer(response)
 
     def close(self) -> None:
         """Close the pooled connections."""
         self._adapter.close()
+
+
+def further(held: str, came: str) -> str:
+    """Return the index that is further on; where that can't be told, the one that came last."""
+    old, new = _position(held), _position(came)
+    if not came or (old and new and old[0] == new[0] and old[1] > new[1]):
+        return held
+    return came
+
+
+def _position(index: str) -> tuple[str, int] | None:
+    """Read OpenBao's index: a cluster and a number that grows. Any other is opaque."""
+    try:
+        fields = json.loads(base64.b64decode(index, validate=True))
+        return str(fields["cluster"]), int(fields["value"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _answer(response: requests.Response) -> Answer:
