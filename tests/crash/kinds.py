@@ -45,19 +45,19 @@ def _pair_life(stage: Stage, life: timedelta) -> None:
 
 def _sign_in(stage: Stage) -> None:
     _pair_life(stage, LIFE)
-    stage.ask("sign-in", "r1")
+    stage.post("sign-in", "r1")
 
 
 def _sign_in_again(stage: Stage) -> None:
     _pair_life(stage, LIFE)
     stage.signed_in(JUST_NOW)
-    stage.ask("sign-in", "r1")
+    stage.post("sign-in", "r1")
 
 
 def _refresh(stage: Stage) -> None:
     _pair_life(stage, LIFE)
     stage.signed_in(JUST_NOW)
-    stage.ask("rotate", "r1")
+    stage.post("rotate", "r1")
 
 
 def _exchange(stage: Stage) -> None:
@@ -84,7 +84,7 @@ def _keep_alive(stage: Stage) -> None:
 def _revoke(stage: Stage) -> None:
     _pair_life(stage, LIFE)
     stage.signed_in(JUST_NOW)
-    stage.ask("remove", "r1")
+    stage.post("remove", "r1")
 
 
 def _told(stage: Stage, credential: Credential) -> bool:
@@ -151,5 +151,5 @@ def lost_and_asked_again(stage: Stage, asks: int) -> bool:
     sign_in = stage.read(SignIn)
     if asks > 1 or sign_in is None or sign_in.state is not SignInState.ENDED or sign_in.outcome is not Reason.APPROVAL_LOST:
         return False
-    stage.ask("sign-in", f"r{asks + 1}")
+    stage.post("sign-in", f"r{asks + 1}")
     return True

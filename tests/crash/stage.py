@@ -111,7 +111,7 @@ class Stage(Deployment):
 
     # --- people ------------------------------------------------------------------------------------------------------
 
-    def ask(self, action: Any, request_id: str) -> None:
+    def post(self, action: Any, request_id: str) -> None:
         """Post a request."""
         self.mailbox.post(Letter(TENANT, request_id), Request(action=action, claimed_by="alice"))
 
@@ -149,7 +149,7 @@ class Stage(Deployment):
 
     def mail_waits(self) -> bool:
         """Tell whether a request is in the mailbox."""
-        return bool(self.store.list(f"requests/{TENANT}"))
+        return bool(self.store.keys(f"requests/{TENANT}"))
 
     def older_secrets(self) -> list[str]:
         """Return the paths of which an older version than the newest can be read and holds a secret."""

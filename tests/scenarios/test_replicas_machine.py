@@ -11,6 +11,7 @@ from tests.scenarios.replicas import TENANT, Replica, Shared, Trouble
 from tests.scenarios.stage import ORGANIZATION
 from tests.simulators.http import Request
 from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.facts import UNKNOWN
 from vault_plugin.core.policy import full_ladder
 from vault_plugin.core.published import Prompt, Token
 from vault_plugin.core.sign_in import SignIn, SignInState
@@ -204,7 +205,7 @@ class Replicas(RuleBasedStateMachine):
         entry, after = old.attempt, new.attempt
         if entry is None or after is None or entry.id == after.id or entry.climbed or entry.rung is not Rung.REFRESH:
             return
-        beside = set(full_ladder(old, self.shared.clock.now())) & set(entry.ladder) - {Rung.REFRESH}
+        beside = set(full_ladder(old, self.shared.clock.now(), UNKNOWN)) & set(entry.ladder) - {Rung.REFRESH}
         assert after.rung is not Rung.REFRESH or not beside, "taken over on the same refresh token"
 
     def token(self) -> None:
