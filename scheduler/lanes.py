@@ -96,7 +96,9 @@ class LaneRunner:
         with self._lock:
             now, monotonic = self._clock.now(), self._clock.monotonic()
             lane = self._lane
-            return LaneState(lane.waiting(now), lane.failures > 0, lane.shared(monotonic), lane.next_due())
+            waiting = lane.waiting(now)
+            closed = lane.failures > 0 and (waiting > 0 or monotonic < lane.closed_until)
+            return LaneState(waiting, closed, lane.shared(monotonic), lane.next_due())
 
     def stop(self) -> None:
         """Begin nothing more and wait for what runs."""

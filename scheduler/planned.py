@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import State
+from vault_plugin.core.timing import ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,9 @@ class Planned:
     next_at: datetime | None = None
     #: The journal entry that stands, and since when (monotonic) this very entry was seen.
     attempt_id: str = ""
-    attempt_seen_at: timedelta = timedelta(0)
+    attempt_seen_at: timedelta = ZERO
+    #: By how much the wall clock was set back since this generation was stored.
+    set_back: timedelta = ZERO
     sign_in_waits: bool = False
     #: Calls a second that this credential asks of its lane.
     demand: float = 0.0
@@ -63,7 +66,13 @@ class Memory:
             expires_at=credential.pair.expires_at if credential.pair else None,
             attempt_id=attempt_id,
             attempt_seen_at=old.attempt_seen_at if old.attempt_id == attempt_id else monotonic,
+            set_back=old.set_back if old.generation == credential.generation else ZERO,
         )
+
+    def clock_stepped(self, step: timedelta) -> None:
+        """Note that what is stored is of a clock that was set since: by `step`, negative if back."""
+        for name, planned in self.seen():
+            self.update(name, set_back=max(planned.set_back - step, ZERO))
 
     def facts(self, server: str) -> ServerFacts:
         """Return what is known of a server."""

@@ -60,7 +60,7 @@ class Publisher:
             written = publish(world, name, proved)
         except StoreError as error:
             log.warning("not_published", tenant=name, reason=error.reason)
-            self._timers.at(world.clock.now() + PUBLISH_RETRY, f"publish:{name}", self._publish_again, "vault", name)
+            self._timers.at(world.clock.now() + PUBLISH_RETRY, f"publish:{name}", self.publish, "vault", name)
             return credential
         if proved.proved > held.proved:
             log.info("proved", tenant=name, generation=proved.proved, **_probed(proved))
@@ -71,9 +71,6 @@ class Publisher:
             log.info("published", tenant=name, generation=proved.generation)
         self._memory.update(name, published=proved.generation)
         return proved
-
-    def _publish_again(self, name: str) -> None:
-        self.publish(name)
 
     def publish_missing(self) -> None:
         """Publish what an outage left unpublished; what a crash left so is seen when it is first read."""

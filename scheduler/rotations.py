@@ -108,7 +108,7 @@ class Rotations:
         world = self._world
         now, monotonic = world.clock.now(), world.clock.monotonic()
         planned = self._memory.saw(name, credential, monotonic)
-        seen = Seen(planned.attempt_id, monotonic - planned.attempt_seen_at)
+        seen = self._seen(planned)
         view = _assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
         action = next_action(view, now, world.policy)
         at = now if action.do is Do.ATTEMPT else action.at
@@ -165,7 +165,8 @@ class Rotations:
         return ran
 
     def _seen(self, planned: Planned) -> Seen:
-        return Seen(planned.attempt_id, self._world.clock.monotonic() - planned.attempt_seen_at)
+        unchanged_for = self._world.clock.monotonic() - planned.attempt_seen_at
+        return Seen(planned.attempt_id, unchanged_for, planned.set_back)
 
     def _again(self, entry: Entry, planned: Planned, after: timedelta) -> None:
         at = self._world.clock.now() + after
@@ -248,7 +249,7 @@ class Rotations:
 def _assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:
     """Return what the policy needs, as if this were the tenant's document and nothing had changed since the sign-in."""
     facts = world.facts(credential.binding.server) if credential.binding else world.facts("")
-    return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts)
+    return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back)
 
 
 def _ran(done: Step) -> Ran:

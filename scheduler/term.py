@@ -36,7 +36,7 @@ EXECUTORS = {"lanes": 2, "microsoft": 16, "vault": 4, "timers": 2}
 READERS = 8
 #: A sweep that hasn't run for so many intervals means that the service is stuck.
 SWEEPS_MISSED = 4
-CATCH_UP_RETRY = timedelta(seconds=5)
+ROUND_RETRY = timedelta(seconds=5)
 #: A status may be out of date if the process before died so shortly after a rotation.
 RECENT = timedelta(minutes=2)
 #: What a tenant's document is taken to say until it is read.
@@ -100,7 +100,7 @@ class Term:
         """Start the timers: from now on what is due is done."""
         settings, every = self._settings, self.timers.every
         every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._mail.collect), "vault")
-        every(settings.list_interval, "list", lambda: self._round("list", self._list), "vault")
+        every(settings.list_interval, "list", self._list_round, "vault")
         every(settings.sweep_interval, "sweep", self.sweep, "timers")
         now = self._world.clock.now()
         self.timers.at(now, "first-sweep", self.sweep, "timers")
@@ -128,7 +128,10 @@ class Term:
     def clock_stepped(self, step: timedelta) -> None:
         """Move along with the wall clock."""
         self.timers.shift(step)
+        self._memory.clock_stepped(step)
         if self._swept_at is not None:
+            for name in self._memory.names():
+                self._rotations.poke(name)
             self.sweep()
 
     def stuck(self) -> bool:
@@ -137,16 +140,20 @@ class Term:
             return False
         return self._world.clock.monotonic() - self._swept_at > self._settings.sweep_interval * SWEEPS_MISSED
 
-    def _round(self, what: str, action: Callable[[], None]) -> None:
-        if self._leads():
-            self._health.guarded(what, action)
+    def _round(self, what: str, action: Callable[[], None]) -> bool:
+        return self._leads() and self._health.guarded(what, action)
+
+    def _list_round(self) -> None:
+        """Look at what other clients wrote; after trouble again soon, not a whole interval later."""
+        if not self._round("list", self._list):
+            self.timers.at(self._world.clock.now() + ROUND_RETRY, "list-again", self._list_round, "vault")
 
     def _catch_up(self) -> None:
         """Read what wasn't needed to begin, until all of it was read."""
         if self._ended.is_set():
             return
-        if not (self._leads() and self._health.guarded("catch-up", self._read_the_rest)):
-            self.timers.at(self._world.clock.now() + CATCH_UP_RETRY, "catch-up", self._catch_up, "vault")
+        if not self._round("catch-up", self._read_the_rest):
+            self.timers.at(self._world.clock.now() + ROUND_RETRY, "catch-up", self._catch_up, "vault")
 
     def _read_the_rest(self) -> None:
         """Read sign-ins and tenants' documents; first of those without a token, then of those that rotated last."""

@@ -31,7 +31,7 @@ class Timers:
         """Begin."""
         self._scheduler.resume()
 
-    def every(self, interval: timedelta, name: str, action: Callable[[], None], executor: str) -> None:
+    def every(self, interval: timedelta, name: str, action: Callable[[], object], executor: str) -> None:
         """Run the action at each interval, never twice at once."""
         self._scheduler.add_job(
             action,
@@ -43,7 +43,7 @@ class Timers:
             replace_existing=True,
         )
 
-    def at(self, when: datetime, name: str, action: Callable[..., None], executor: str, *args: str) -> None:
+    def at(self, when: datetime, name: str, action: Callable[..., object], executor: str, *args: str) -> None:
         """Run the action once at this time, in place of what was planned under this name.
 
         It may overlap with a run that is just ending: APScheduler would drop a one-shot job that meets its own last run.

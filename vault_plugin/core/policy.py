@@ -51,6 +51,8 @@ class View:
     #: For how long this very journal entry was seen unchanged, on the asker's own monotonic clock.
     unchanged_for: timedelta = ZERO
     facts: ServerFacts = UNKNOWN
+    #: By how much the wall clock was set back since the pair was stored.
+    set_back: timedelta = ZERO
 
     @property
     def reread(self) -> timedelta:
@@ -62,7 +64,8 @@ class View:
         pair = self.credential.pair
         if pair is None:
             return None
-        return due_at(self.name, self.credential.generation, pair, self.reread, policy, late=self.facts.kills_old)
+        at = due_at(self.name, self.credential.generation, pair, self.reread, policy, late=self.facts.kills_old)
+        return at - self.set_back
 
 
 # --- the ladder ------------------------------------------------------------------------------------------------------

@@ -13,10 +13,15 @@ from vault_plugin.core.tenants import Binding, bind, changed_fields, check_allow
 
 @dataclass(frozen=True)
 class Seen:
-    """A journal entry that somebody watches: its id, and for how long it was seen unchanged on his monotonic clock."""
+    """What the asker knows and the store doesn't.
+
+    A journal entry that he watches: its id, and for how long it was seen unchanged on his monotonic clock. And by how much
+    the wall clock was set back since the pair was stored: by so much it expires earlier than it says.
+    """
 
     attempt_id: str
     unchanged_for: timedelta
+    set_back: timedelta = timedelta(0)
 
 
 NOT_SEEN = Seen("", timedelta(0))
@@ -52,6 +57,7 @@ def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SE
         instance=world.instance,
         unchanged_for=unchanged_for(credential, seen),
         facts=facts_of(world, credential),
+        set_back=seen.set_back,
     )
 
 
