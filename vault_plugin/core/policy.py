@@ -55,14 +55,18 @@ class View:
 
 
 def full_ladder(credential: Credential, now: datetime) -> tuple[Rung, ...]:
-    """Return the rungs that can work, cheapest first."""
+    """Return the rungs that can work, cheapest first; a refresh on which somebody may still sleep goes last."""
     rungs = []
-    if credential.pair is not None and not credential.pair.spent:
+    refreshable = credential.pair is not None and not credential.pair.spent
+    doubtful = credential.pair is not None and credential.pair.doubtful
+    if refreshable and not doubtful:
         rungs.append(Rung.REFRESH)
     if credential.assertion is not None and credential.assertion.expires_at > now:
         rungs.append(Rung.EXCHANGE)
     if credential.assertion is not None and credential.assertion.refreshable:
         rungs.append(Rung.REASSERT)
+    if refreshable and doubtful:
+        rungs.append(Rung.REFRESH)
     return tuple(rungs)
 
 
