@@ -119,6 +119,13 @@ def test_the_ladder_holds_only_what_can_work() -> None:
     assert full_ladder(credential(pair=None, assertion=assertion(2 * HOUR, refreshable=False)), NOW, UNKNOWN) == ()
 
 
+def test_a_doubtful_refresh_goes_last() -> None:
+    """Somebody may still sleep on that refresh token."""
+    doubtful = credential(pair=pair(doubtful=True))
+    assert full_ladder(doubtful, NOW, UNKNOWN) == (Rung.EXCHANGE, Rung.REASSERT, Rung.REFRESH)
+    assert full_ladder(doubtful.replace(assertion=None), NOW, UNKNOWN) == (Rung.REFRESH,)
+
+
 def test_a_rung_that_only_errs_lets_the_next_one_try_first() -> None:
     """After three answered errors, with less than half of the overlap left."""
     failing = credential(pair=pair(age=52 * MINUTE), failures=(failure(),) * 3)

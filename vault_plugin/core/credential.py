@@ -68,6 +68,9 @@ class TokenPair(Part):
     expires_at: Timestamp
     #: Veeam's verdict on the refresh token stands in the store: it is not presented again. Nothing is deleted.
     spent: bool = False
+    #: An attempt to refresh it was taken over with its outcome unknown: somebody may still sleep on the refresh token, so
+    #: every other rung goes first until a new pair stands, whatever becomes of the attempt that took over.
+    doubtful: bool = False
 
     @property
     def life(self) -> timedelta:

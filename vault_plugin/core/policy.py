@@ -72,14 +72,19 @@ class View:
 
 
 def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
-    """Return the rungs that can work, in order: cheapest first, but a refresh last where it kills what consumers hold."""
+    """Return the rungs that can work, in order: cheapest first.
+
+    A refresh goes last where it kills what consumers hold, and where somebody may still sleep on the same refresh token.
+    """
     rungs = []
     if credential.assertion is not None and credential.assertion.expires_at > now:
         rungs.append(Rung.EXCHANGE)
     if credential.assertion is not None and credential.assertion.refreshable:
         rungs.append(Rung.REASSERT)
-    if credential.pair is not None and not credential.pair.spent:
-        rungs.insert(len(rungs) if facts.wants_new_session else 0, Rung.REFRESH)
+    pair = credential.pair
+    if pair is not None and not pair.spent:
+        last = facts.wants_new_session or pair.doubtful
+        rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
     return tuple(rungs)
 
 

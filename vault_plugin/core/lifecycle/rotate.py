@@ -7,7 +7,7 @@ is the same as taking up an attempt after a crash. The rules:
 * just before the call, wall and boot-time clock must leave room before the deadline, else nothing is sent;
 * what came back is offered until it is stored or superseded, past the deadline and whatever happened meanwhile;
 * superseded means that a higher generation, or `revoked`, stands in the store; only then is a pair dropped, and it is
-  logged out only if it belongs to another session than the stored pair.
+  logged out only if our own exchange began its session and another one is stored: nobody was ever shown anything of it.
 """
 
 from collections.abc import Callable
@@ -160,6 +160,8 @@ def _begin(world: World, name: str, version: int, credential: Credential, action
     )
     boot_deadline = world.clock.boottime() + lease
     started = credential.started(entry, now, veeam_call=to_veeam)
+    if old and old.rung is Rung.REFRESH and not old.climbed and started.pair:
+        started = started.replace(pair=started.pair.replace(doubtful=True))
     version = world.store.write(name, started, cas=version, give_up_after=lease - timeout)
     return Run(name, version, started, entry, grant, server, timeout, boot_deadline)
 
@@ -208,10 +210,18 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
     if stands is not None:
         return Step(action, stands[1], called=rung, before=run.credential.pair)
     current = credential_of(world.store.read(Credential, run.name, patient=True), world.clock.now())
-    foreign = session != current.session
-    if foreign:
+    useless = _useless(rung, session, current)
+    if useless:
         _logout(world, run, pair)
-    return Step(action, current, called=rung, superseded=True, logged_out=foreign)
+    return Step(action, current, called=rung, superseded=True, logged_out=useless)
+
+
+def _useless(rung: Rung, session: str, current: Credential) -> bool:
+    """Tell whether nobody can hold anything of a superseded pair's session: an exchange of ours began it, and it isn't stored.
+
+    A refresh's session is the one that consumers' tokens are of, though another may be stored by now.
+    """
+    return rung is not Rung.REFRESH and session != current.session
 
 
 def _adopted(current: Credential, grant: Grant) -> Credential:

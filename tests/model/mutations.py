@@ -1,0 +1,133 @@
+"""Each rule of DESIGN 5.3, taken away from the real code by replacing one function; and where that shows."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from tests.model.variants import KEEP_ALIVE, PUBLISHING, SICK, SILENT, SMALL, UNCLEAR, Budget, Variant
+from vault_plugin.core import policy
+from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.errors import VersionConflict
+from vault_plugin.core.lifecycle import gather, latest, publish, rotate
+from vault_plugin.core.states import Event, Reason
+from vault_plugin.vault.store import KvStore
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A rule, what stands in its place, and the violation that it then comes to in this variant."""
+
+    rule: str
+    owner: Any
+    name: str
+    instead: Callable[..., Any]
+    variant: Variant
+    finds: str
+
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """Take the rule away for a while."""
+        original = getattr(self.owner, self.name)
+        setattr(self.owner, self.name, self.instead)
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, original)
+
+    def __str__(self) -> str:
+        return self.rule
+
+
+ALIVE: Final = Variant("reuse, assertion alive", budget=SMALL)
+ASLEEP: Final = Variant("reuse, assertion alive, Veeam silent", budget=SILENT)
+FORGETFUL: Final = Variant("reuse, assertion alive, Vault unclear", budget=UNCLEAR)
+AWAKE: Final = Variant(
+    "reuse, assertion dead, no sleep before the call", "reuse", "dead", sleeps_before_call=False, budget=SMALL
+)
+AT_ONCE: Final = Variant("reuse, assertion dead, no deadline passes", "reuse", "dead", budget=Budget(unclear=0, deadlines=0))
+
+
+def _lost_without_looking(self: KvStore, path: str, cas: int, write_id: str, turn: int) -> Any:
+    raise VersionConflict(path)
+
+
+def _impatient(world: Any, name: str, version: int, current: Credential, change: Any) -> Any:
+    """Offer a change for as long as a deadline."""
+    while True:
+        wanted = change(current)
+        if wanted is None:
+            return None
+        try:
+            return world.store.write(name, wanted, cas=version, give_up_after=timedelta(seconds=18)), wanted
+        except VersionConflict:
+            stored = world.store.read(Credential, name, patient=True)
+            version, current = stored.version, stored.document
+
+
+def _one_offer(world: Any, name: str, version: int, current: Credential, change: Any) -> Any:
+    wanted = change(current)
+    try:
+        return world.store.write(name, wanted, cas=version), wanted
+    except VersionConflict:
+        return None
+
+
+class _Unwritten:
+    """A store into which nothing is written."""
+
+    def write(self, name: str, document: Any, *, cas: int, give_up_after: Any = None) -> int:
+        return cas
+
+
+def _no_journal(purposes: frozenset[Purpose]) -> Callable[..., Any]:
+    begin = rotate._begin
+
+    def begun(world: Any, name: str, version: int, credential: Any, action: Any, grant: Any) -> Any:
+        if action.purpose in purposes:
+            run = begin(replace(world, store=_Unwritten()), name, version, credential, action, grant)
+            return replace(run, credential=credential)
+        return begin(world, name, version, credential, action, grant)
+
+    return begun
+
+
+def _in_any_order(world: Any, name: str, document: Any, replaces: Any, *, patience: timedelta) -> bool:
+    return latest.write_latest(world, name, document, latest.replaces_always, patience=patience)
+
+
+def _on_anybodys_verdict(_name: Any, rejections: Any, *_: Any) -> Any:
+    return Event.GRANT_REJECTED, Reason.GRANT_REJECTED, rejections[-1]
+
+
+def _cheapest_first(credential: Credential, now: Any, facts: Any) -> Any:
+    held = credential.replace(pair=credential.pair.replace(doubtful=False)) if credential.pair else credential
+    return tuple(sorted(_full_ladder(held, now, facts), key=list(Rung).index))
+
+
+_full_ladder = policy.full_ladder
+
+MUTATIONS: Final = (
+    Mutation("read back the write id before any verdict", KvStore, "_lost", _lost_without_looking, FORGETFUL, "lost"),
+    Mutation("look at the clocks just before the call", rotate, "_in_time", lambda *_: True, AWAKE, "V3"),
+    Mutation("offer a pair until it is stored or superseded", rotate, "offer", _impatient, FORGETFUL, "V5"),
+    Mutation("a lost race is no verdict on a pair", rotate, "offer", _one_offer, ALIVE, "V5b"),
+    Mutation("never log out a refresh of the stored session", rotate, "_useless", lambda *_: True, AWAKE, "V1"),
+    Mutation("take over by a new session first", policy, "taken_over", _cheapest_first, ALIVE, "V3"),
+    Mutation("a doubtful refresh stays last after a lost answer", policy, "full_ladder", _cheapest_first, ASLEEP, "V3"),
+    Mutation(
+        "take over only what was seen unchanged for the lease",
+        gather,
+        "unchanged_for",
+        lambda *_: timedelta(hours=1),
+        AT_ONCE,
+        "V3",
+    ),
+    Mutation("record the attempt before the call", rotate, "_begin", _no_journal(frozenset(Purpose)), AT_ONCE, "V3"),
+    Mutation("publish over a lower generation only", publish, "write_latest", _in_any_order, PUBLISHING, "published"),
+    Mutation(
+        "keep-alive takes the journal", rotate, "_begin", _no_journal(frozenset({Purpose.KEEP_ALIVE})), KEEP_ALIVE, "grant"
+    ),
+    Mutation("a person only on Microsoft's verdict", rotate, "verdict", _on_anybodys_verdict, SICK, "asked"),
+)

@@ -1,0 +1,119 @@
+"""What is explored: how the other sides behave, and how much may go wrong."""
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+
+class Budget(NamedTuple):
+    """How often each thing may still happen."""
+
+    crashes: int = 1
+    #: Answers of Veeam or Microsoft that don't arrive, whether or not the request did.
+    silences: int = 1
+    #: Writes or reads that Vault answers unclearly: landed, not landed, or landing later.
+    unclear: int = 1
+    #: Deadlines that pass while somebody is in the middle of something.
+    deadlines: int = 2
+    #: Attempts that are begun, taken-over ones included.
+    starts: int = 3
+    #: Rotations that an operator asks for.
+    requests: int = 0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One world to explore."""
+
+    name: str
+    #: A spent refresh token at Veeam: "reuse" allowed, "single" rejected, "family" rejected and its session killed.
+    reuse: str = "reuse"
+    #: Beside the refresh token at Veeam: the assertion is "alive" (rung 2 works) or "renewable" (rung 3 works), or Microsoft
+    #: has "rejected" the grant and will say so, or it is "dead": expired and without a refresh token of Microsoft's.
+    grant: str = "alive"
+    #: Others may act, and the deadline may pass, between a process's last look at its clocks and its call.
+    sleeps_before_call: bool = True
+    #: Veeam rejects whatever it is sent.
+    sick: bool = False
+    #: Microsoft kills a grant of which a spent refresh token is presented.
+    strict: bool = False
+    #: The pair isn't due and its refresh token was rejected; the assertion is idle: a keep-alive is next.
+    idle: bool = False
+    #: Tokens are published, by whoever rotated and by the sweep.
+    publishes: bool = False
+    budget: Budget = field(default_factory=Budget)
+
+    @property
+    def grant_lives(self) -> bool:
+        """Tell whether a pair can be got without a person, whatever becomes of the refresh token."""
+        return self.grant in ("alive", "renewable")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+REUSES: Final = ("reuse", "single", "family")
+
+#: An answer of Veeam or Microsoft may be lost: room for a third attempt. Or one of Vault's: room for two.
+SILENT: Final = Budget(unclear=0, deadlines=1)
+UNCLEAR: Final = Budget(silences=0, deadlines=1, starts=2)
+SMALL: Final = Budget(unclear=0, deadlines=1, starts=2)
+
+
+def _ladder(reuse: str) -> tuple[Variant, ...]:
+    dead = f"{reuse:6} assertion dead"
+    awake = f"{dead}, no sleep before the call"
+    return (
+        Variant(f"{reuse:6} assertion alive, Veeam silent", reuse, budget=SILENT),
+        Variant(f"{reuse:6} assertion alive, Vault unclear", reuse, budget=UNCLEAR),
+        Variant(f"{reuse:6} assertion renewable, Microsoft silent", reuse, "renewable", budget=SMALL),
+        Variant(f"{dead}, Veeam silent", reuse, "dead", budget=SILENT),
+        Variant(f"{dead}, Vault unclear", reuse, "dead", budget=UNCLEAR),
+        Variant(f"{awake}, Veeam silent", reuse, "dead", sleeps_before_call=False, budget=SILENT),
+        Variant(f"{awake}, Vault unclear", reuse, "dead", sleeps_before_call=False, budget=UNCLEAR),
+        Variant(f"{reuse:6} grant rejected by Microsoft", reuse, "rejected", budget=SMALL),
+    )
+
+
+def _large(reuse: str) -> tuple[Variant, ...]:
+    """Return the research's budget: everything at once."""
+    awake = f"{reuse:6} assertion dead, no sleep before the call, all at once"
+    return (
+        Variant(f"{reuse:6} assertion alive, all at once", reuse),
+        Variant(f"{reuse:6} assertion renewable, Microsoft silent", reuse, "renewable", budget=SILENT),
+        Variant(f"{reuse:6} assertion dead, all at once", reuse, "dead"),
+        Variant(awake, reuse, "dead", sleeps_before_call=False),
+    )
+
+
+LADDER: Final = tuple(variant for reuse in REUSES for variant in _ladder(reuse))
+#: Minutes.
+LARGE: Final = tuple(variant for reuse in REUSES for variant in _large(reuse))
+
+KEEP_ALIVE: Final = Variant(
+    "keep-alive beside a rotation by rung 3, strict Microsoft",
+    "single",
+    "renewable",
+    sleeps_before_call=False,
+    strict=True,
+    idle=True,
+    budget=Budget(crashes=0, silences=0, deadlines=0, requests=1),
+)
+SICK: Final = Variant(
+    "Veeam rejects everything, the grant lives",
+    "single",
+    "renewable",
+    sleeps_before_call=False,
+    sick=True,
+    budget=Budget(silences=0, unclear=0, deadlines=1, starts=2),
+)
+PUBLISHING: Final = Variant(
+    "publication, one dies",
+    publishes=True,
+    budget=Budget(silences=0, unclear=0, deadlines=0, starts=2, requests=1),
+)
+PUBLISHING_LATE: Final = Variant(
+    "publication, Vault unclear",
+    publishes=True,
+    budget=Budget(crashes=0, silences=0, deadlines=1, starts=2),
+)
+ALONGSIDE: Final = (KEEP_ALIVE, SICK, PUBLISHING, PUBLISHING_LATE)
