@@ -9,6 +9,7 @@ from vault_plugin.core import states
 
 WORDS: Final = {
     "V1": "our own logout killed the stored token",
+    "shown": "our own logout killed a session whose token consumers may hold",
     "V2": "a person was asked while a living replica held a live pair",
     "V3": "a refresh token was presented though its outcome stood in the store",
     "V4": "a person is needed though nothing died with a pair in hand and no answer was lost",
@@ -34,6 +35,8 @@ def standing(state: State, variant: Variant, documents: Documents) -> list[str]:
     facts = documents.facts(state.credential[1])
     if state.sessions[state.pairs[facts.pair].session] == "logout":
         broken.append("V1")
+    elif any(state.sessions[state.pairs[pair].session] == "logout" for pair in state.stored):
+        broken.append("shown")
     if facts.state is states.State.NEEDS_SIGN_IN:
         held = [r.pair for r in state.replicas if r.pair >= 0 and r.pair not in state.stored and state.lives(r.pair)]
         if held:

@@ -97,6 +97,10 @@ def _in_any_order(world: Any, name: str, document: Any, replaces: Any, *, patien
     return latest.write_latest(world, name, document, latest.replaces_always, patience=patience)
 
 
+def _of_another_session(_rung: Any, session: str, current: Credential) -> bool:
+    return session != current.session
+
+
 def _on_anybodys_verdict(_name: Any, rejections: Any, *_: Any) -> Any:
     return Event.GRANT_REJECTED, Reason.GRANT_REJECTED, rejections[-1]
 
@@ -114,6 +118,7 @@ MUTATIONS: Final = (
     Mutation("offer a pair until it is stored or superseded", rotate, "offer", _impatient, FORGETFUL, "V5"),
     Mutation("a lost race is no verdict on a pair", rotate, "offer", _one_offer, ALIVE, "V5b"),
     Mutation("never log out a refresh of the stored session", rotate, "_useless", lambda *_: True, AWAKE, "V1"),
+    Mutation("log out only what an exchange began", rotate, "_useless", _of_another_session, ALIVE, "shown"),
     Mutation("take over by a new session first", policy, "taken_over", _cheapest_first, ALIVE, "V3"),
     Mutation("a doubtful refresh stays last after a lost answer", policy, "full_ladder", _cheapest_first, ASLEEP, "V3"),
     Mutation(
