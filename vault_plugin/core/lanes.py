@@ -29,8 +29,6 @@ RETRY_AFTER_RANGE = (timedelta(seconds=1), timedelta(minutes=5))
 RETRY_SHARE = 10
 #: For so long the rate is halved after a 429 that our own count doesn't explain: somebody shares our address.
 SHARED_FOR = timedelta(hours=1)
-#: No call takes longer: both timeouts of a server are at most 5 minutes.
-LONGEST_CALL = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +46,9 @@ class Entry:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """A call to the token endpoint: for whom, when it was begun, and when its answer (or timeout) came."""
+    """A call to the token endpoint, and for whom while it is under way."""
 
-    begun: timedelta
-    ended: timedelta | None = None
-    entry: Entry | None = None
+    entry: Entry | None
 
 
 @dataclass
@@ -76,7 +72,8 @@ class Lane:
     def __init__(self, throttle: Throttle) -> None:
         """Begin with nothing remembered and nothing planned."""
         self.throttle = throttle
-        self.calls: list[Call] = []
+        #: When calls ended, in order, as far back as a window reaches.
+        self._ended: list[timedelta] = []
         #: Outages in a row; while there are any, one call at a time probes.
         self.failures = 0
         self.closed_until = ZERO
@@ -157,7 +154,7 @@ class Lane:
         retry_after: timedelta | None = None,
     ) -> None:
         """Note the answer. An outage (no answer, 502 to 504, 429) closes the lane; the first success opens it."""
-        call.ended = now
+        bisect.insort(self._ended, now)
         self._leave(call)
         if throttled:
             self.shared_until = now + SHARED_FOR
@@ -173,12 +170,11 @@ class Lane:
 
     def cancel(self, call: Call) -> None:
         """Give the place back: nothing was sent."""
-        self.calls.remove(call)
         self._leave(call)
 
-    def remember(self, begun: timedelta, ended: timedelta) -> None:
+    def remember(self, _begun: timedelta, ended: timedelta) -> None:
         """Take a call that was made elsewhere (read from a journal, or a logout) into the memory."""
-        bisect.insort(self.calls, Call(begun, ended), key=lambda call: call.begun)
+        bisect.insort(self._ended, ended)
 
     def shared(self, now: timedelta) -> bool:
         """Tell whether the rate is halved because somebody seems to share our address."""
@@ -201,15 +197,13 @@ class Lane:
 
     def _occupy(self, entry: Entry, now: timedelta) -> Call:
         longest = max((length for length, _ in self._windows(now)), default=ZERO)
-        self.calls = [call for call in self.calls if call.ended is None or call.ended + longest + SLACK > now]
-        call = Call(now, entry=entry)
-        self.calls.append(call)
+        del self._ended[: bisect.bisect_right(self._ended, now - longest - SLACK)]
         del self._entries[entry.name]
         self._running.add(entry.name)
         self._paced_until = now + self._pace(now)
         if entry.retrying:
             self._retry_at = now + self._pace(now) * RETRY_SHARE
-        return call
+        return Call(entry)
 
     def _leave(self, call: Call) -> None:
         entry, call.entry = call.entry, None
@@ -222,27 +216,19 @@ class Lane:
 
     def _free_at(self, now: timedelta, *, urgent: bool = False) -> timedelta | None:
         """Return the earliest time at which a call may begin, or None if an answer must come first."""
-        in_flight = sum(call.ended is None for call in self.calls)
+        in_flight = len(self._running)
         if in_flight >= (1 if self.failures else IN_FLIGHT):
             return None
         at = max(now, self.closed_until, ZERO if urgent else self._paced_until)
         for length, limit in self._windows(now):
-            if len(self.calls) < limit:
-                continue
-            ends = self._ends(at - length - SLACK)
-            surplus = len(ends) - limit + 1
+            first = bisect.bisect_right(self._ended, at - length - SLACK)
+            surplus = in_flight + len(self._ended) - first - limit + 1
             if surplus <= 0:
                 continue
-            releases = sorted(end for end in ends if end is not None)
-            if len(releases) < surplus:
+            if first + surplus > len(self._ended):
                 return None
-            at = max(at, releases[surplus - 1] + length + SLACK)
+            at = max(at, self._ended[first + surplus - 1] + length + SLACK)
         return at
-
-    def _ends(self, since: timedelta) -> list[timedelta | None]:
-        """Return when the calls ended that ended after this time; None for one under way."""
-        recent = itertools.takewhile(lambda call: call.begun > since - LONGEST_CALL, reversed(self.calls))
-        return [call.ended for call in recent if call.ended is None or call.ended > since]
 
     def _windows(self, now: timedelta) -> tuple[tuple[timedelta, int], ...]:
         factor = 2 if self.shared(now) else 1
