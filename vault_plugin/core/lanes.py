@@ -27,6 +27,8 @@ PROBE_AFTER = tuple(timedelta(seconds=s) for s in (5, 10, 20, 30))
 RETRY_AFTER_RANGE = (timedelta(seconds=1), timedelta(minutes=5))
 #: Credentials whose last answers were all errors share every tenth call.
 RETRY_SHARE = 10
+#: So soon after a call that wasn't sent may the next begin. Not at once: Vault may be away, and nobody's step be sent.
+UNSENT_PACE = timedelta(milliseconds=250)
 #: For so long the rate is halved after a 429 that our own count doesn't explain: somebody shares our address.
 SHARED_FOR = timedelta(hours=1)
 
@@ -46,9 +48,12 @@ class Entry:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """A call to the token endpoint, and for whom while it is under way."""
+    """A call to the token endpoint, for whom while it is under way, and how the lane was paced without it."""
 
     entry: Entry | None
+    begun: timedelta
+    paced_until: timedelta
+    retry_at: timedelta
 
 
 @dataclass
@@ -80,6 +85,7 @@ class Lane:
         self.shared_until: timedelta | None = None
         self._paced_until = ZERO
         self._retry_at = ZERO
+        self._newest: Call | None = None
         self._entries: dict[str, Entry] = {}
         self._running: set[str] = set()
         self._later, self._ready, self._retries = _Queue(), _Queue(), _Queue()
@@ -169,8 +175,11 @@ class Lane:
         self.closed_until = now + wait
 
     def cancel(self, call: Call) -> None:
-        """Give the place back: nothing was sent."""
+        """Give the place and the turn back: nothing was sent."""
         self._leave(call)
+        if call is self._newest:
+            self._paced_until = max(call.paced_until, call.begun + min(UNSENT_PACE, self._pace(call.begun)))
+            self._retry_at = call.retry_at
 
     def remember(self, _begun: timedelta, ended: timedelta) -> None:
         """Take a call that was made elsewhere (read from a journal, or a logout) into the memory."""
@@ -198,12 +207,13 @@ class Lane:
     def _occupy(self, entry: Entry, now: timedelta) -> Call:
         longest = max((length for length, _ in self._windows(now)), default=ZERO)
         del self._ended[: bisect.bisect_right(self._ended, now - longest - SLACK)]
+        self._newest = call = Call(entry, now, self._paced_until, self._retry_at)
         del self._entries[entry.name]
         self._running.add(entry.name)
         self._paced_until = now + self._pace(now)
         if entry.retrying:
             self._retry_at = now + self._pace(now) * RETRY_SHARE
-        return Call(entry)
+        return call
 
     def _leave(self, call: Call) -> None:
         entry, call.entry = call.entry, None
