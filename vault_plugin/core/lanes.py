@@ -56,6 +56,21 @@ class Call:
     retry_at: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """What a lane may do: so many calls in each window, and the mean time between two calls at that rate."""
+
+    windows: tuple[tuple[timedelta, int], ...]
+    pace: timedelta
+    longest: timedelta
+
+    @classmethod
+    def of(cls, throttle: Throttle, slower: int) -> "_Rate":
+        windows = tuple((length * slower, limit) for length, limit in throttle.windows())
+        pace = max((length / limit for length, limit in windows), default=ZERO)
+        return cls(windows, pace, max((length for length, _ in windows), default=ZERO))
+
+
 @dataclass
 class _Queue:
     """Entries by a key; those that were replaced or dropped are passed over."""
@@ -90,6 +105,15 @@ class Lane:
         self._running: set[str] = set()
         self._later, self._ready, self._retries = _Queue(), _Queue(), _Queue()
         self._numbers = itertools.count()
+
+    @property
+    def throttle(self) -> Throttle:
+        """Return what the server admits."""
+        return self._throttle
+
+    @throttle.setter
+    def throttle(self, throttle: Throttle) -> None:
+        self._throttle, self._full, self._half = throttle, _Rate.of(throttle, 1), _Rate.of(throttle, 2)
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
@@ -148,7 +172,7 @@ class Lane:
 
     def delay(self, now: datetime, monotonic: timedelta) -> timedelta:
         """Return about how long a credential that becomes due now would wait."""
-        return self.waiting(now) * self._pace(monotonic) + max(self.closed_until - monotonic, ZERO)
+        return self.waiting(now) * self._rate(monotonic).pace + max(self.closed_until - monotonic, ZERO)
 
     def end(
         self,
@@ -178,7 +202,7 @@ class Lane:
         """Give the place and the turn back: nothing was sent."""
         self._leave(call)
         if call is self._newest:
-            self._paced_until = max(call.paced_until, call.begun + min(UNSENT_PACE, self._pace(call.begun)))
+            self._paced_until = max(call.paced_until, call.begun + min(UNSENT_PACE, self._rate(call.begun).pace))
             self._retry_at = call.retry_at
 
     def remember(self, _begun: timedelta, ended: timedelta) -> None:
@@ -197,22 +221,23 @@ class Lane:
         at = self._free_at(now)
         if at is None:
             return
-        if retry is not None and self._pace(now):
+        paced = self._rate(now).pace > ZERO
+        if retry is not None and paced:
             yield max(at, self._retry_at), retry
         if ready is not None:
             yield at, ready
-        if retry is not None and not self._pace(now):
+        if retry is not None and not paced:
             yield at, retry
 
     def _occupy(self, entry: Entry, now: timedelta) -> Call:
-        longest = max((length for length, _ in self._windows(now)), default=ZERO)
-        del self._ended[: bisect.bisect_right(self._ended, now - longest - SLACK)]
+        rate = self._rate(now)
+        del self._ended[: bisect.bisect_right(self._ended, now - rate.longest - SLACK)]
         self._newest = call = Call(entry, now, self._paced_until, self._retry_at)
         del self._entries[entry.name]
         self._running.add(entry.name)
-        self._paced_until = now + self._pace(now)
+        self._paced_until = now + rate.pace
         if entry.retrying:
-            self._retry_at = now + self._pace(now) * RETRY_SHARE
+            self._retry_at = now + rate.pace * RETRY_SHARE
         return call
 
     def _leave(self, call: Call) -> None:
@@ -230,7 +255,7 @@ class Lane:
         if in_flight >= (1 if self.failures else IN_FLIGHT):
             return None
         at = max(now, self.closed_until, ZERO if urgent else self._paced_until)
-        for length, limit in self._windows(now):
+        for length, limit in self._rate(now).windows:
             first = bisect.bisect_right(self._ended, at - length - SLACK)
             surplus = in_flight + len(self._ended) - first - limit + 1
             if surplus <= 0:
@@ -240,10 +265,5 @@ class Lane:
             at = max(at, self._ended[first + surplus - 1] + length + SLACK)
         return at
 
-    def _windows(self, now: timedelta) -> tuple[tuple[timedelta, int], ...]:
-        factor = 2 if self.shared(now) else 1
-        return tuple((length * factor, limit) for length, limit in self.throttle.windows())
-
-    def _pace(self, now: timedelta) -> timedelta:
-        """Return the mean time between two calls at full rate; nothing without a throttle."""
-        return max((length / limit for length, limit in self._windows(now)), default=ZERO)
+    def _rate(self, now: timedelta) -> _Rate:
+        return self._half if self.shared(now) else self._full
