@@ -21,9 +21,9 @@ def svg(results: Sequence[Result]) -> str:
     least = min(0.5, *(share for points in lines.values() for _, share in points))
     floor = int(least * 10) / 10
     scale = Scale(most, floor)
-    about = "a consumer that reads every 285 s; one server, 60-minute tokens, 5 calls a minute, nothing else fails"
+    about = "a consumer that reads every 285 s; 60-minute tokens, 5 calls a minute, nothing else fails"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="22" font-size="15" font-weight="bold">Share of time with a valid token</text>',
         f'<text x="{LEFT}" y="42" fill="#555555">{about}</text>',
@@ -78,7 +78,8 @@ def _stroke(keeper: Keeper) -> str:
 
 
 def _legend(lines: Mapping[Keeper, object]) -> list[str]:
-    parts = []
+    top = HEIGHT - BOTTOM - 20 * len(lines) - 16
+    parts = [f'<rect x="{LEFT + 8}" y="{top}" width="272" height="{20 * len(lines) + 8}" fill="#ffffff"/>']
     for number, keeper in enumerate(lines):
         y = HEIGHT - BOTTOM - 20 * (len(lines) - number)
         parts += [

@@ -53,7 +53,7 @@ def _percent(share: float) -> str:
 
 def lives(found: Sequence[tuple[Search, timedelta]]) -> str:
     """Return which outage is borne, as Markdown."""
-    lines = ["| token life | tenants | who is away | promised | borne |", "| ---: | ---: | --- | ---: | ---: |"]
+    lines = ["| token life | tenants | who is away in every hour | budget | borne |", "| ---: | ---: | --- | ---: | ---: |"]
     lines += [
         f"| {_minutes(search.life)} | {search.tenants} | {search.who} | {_minutes(search.budget)} | {_minutes(longest)} |"
         for search, longest in found
