@@ -13,7 +13,8 @@ from vault_plugin.core.states import Reason, State
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-MODULES = sorted(path for folder in ("vault_plugin", "scheduler", "tests", "demo") for path in (ROOT / folder).rglob("*.py"))
+FOLDERS = ("vault_plugin", "scheduler", "tests", "demo", "bench")
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 FORBIDDEN = {"utils", "helpers", "common", "base", "manager", "misc"}
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault_plugin.core.lanes import SHARED_FOR, SLACK, Call, Entry, Lane
+from vault_plugin.core.lanes import SHARED_FOR, SLACK, UNSENT_PACE, Call, Entry, Lane
 from vault_plugin.core.tenants import Throttle
 
 SECOND = timedelta(seconds=1)
@@ -158,6 +158,39 @@ def test_a_call_read_from_a_journal_occupies_its_place() -> None:
 
     assert play.next() == "a"
     assert play.at == 112 * SECOND + SLACK
+
+
+def test_what_was_not_sent_costs_no_turn() -> None:
+    """A step that went to Microsoft, or found its work done, leaves the lane's pace to the next."""
+    play = Play(Throttle())
+    for name in ("a", "b", "c"):
+        play.put(name)
+    play.next()
+    play.at = 12 * SECOND
+    unsent = play.begin()
+    assert unsent is not None
+    play.lane.cancel(unsent)
+    assert play.wait() == UNSENT_PACE
+
+    play.next()
+    assert play.at == 12 * SECOND + UNSENT_PACE
+    play.put("d")
+    assert play.wait() == 12 * SECOND
+
+
+def test_an_unsent_call_leaves_the_pace_of_a_later_one() -> None:
+    """Only the newest gives its turn back."""
+    play = Play(Throttle(per_second=0))
+    for name in ("a", "b", "c"):
+        play.put(name)
+    unsent = play.begin()
+    assert unsent is not None
+    play.at = 12 * SECOND
+    later = play.begin()
+    assert later is not None
+    play.lane.cancel(unsent)
+
+    assert play.wait() == 12 * SECOND
 
 
 def test_an_outage_closes_the_lane_and_one_probe_opens_it() -> None:

@@ -27,10 +27,10 @@ PROBE_AFTER = tuple(timedelta(seconds=s) for s in (5, 10, 20, 30))
 RETRY_AFTER_RANGE = (timedelta(seconds=1), timedelta(minutes=5))
 #: Credentials whose last answers were all errors share every tenth call.
 RETRY_SHARE = 10
+#: So soon after a call that wasn't sent may the next begin. Not at once: Vault may be away, and nobody's step be sent.
+UNSENT_PACE = timedelta(milliseconds=250)
 #: For so long the rate is halved after a 429 that our own count doesn't explain: somebody shares our address.
 SHARED_FOR = timedelta(hours=1)
-#: No call takes longer: both timeouts of a server are at most 5 minutes.
-LONGEST_CALL = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,27 @@ class Entry:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """A call to the token endpoint: for whom, when it was begun, and when its answer (or timeout) came."""
+    """A call to the token endpoint, for whom while it is under way, and how the lane was paced without it."""
 
+    entry: Entry | None
     begun: timedelta
-    ended: timedelta | None = None
-    entry: Entry | None = None
+    paced_until: timedelta
+    retry_at: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """What a lane may do: so many calls in each window, and the mean time between two calls at that rate."""
+
+    windows: tuple[tuple[timedelta, int], ...]
+    pace: timedelta
+    longest: timedelta
+
+    @classmethod
+    def of(cls, throttle: Throttle, slower: int) -> "_Rate":
+        windows = tuple((length * slower, limit) for length, limit in throttle.windows())
+        pace = max((length / limit for length, limit in windows), default=ZERO)
+        return cls(windows, pace, max((length for length, _ in windows), default=ZERO))
 
 
 @dataclass
@@ -76,17 +92,28 @@ class Lane:
     def __init__(self, throttle: Throttle) -> None:
         """Begin with nothing remembered and nothing planned."""
         self.throttle = throttle
-        self.calls: list[Call] = []
+        #: When calls ended, in order, as far back as a window reaches.
+        self._ended: list[timedelta] = []
         #: Outages in a row; while there are any, one call at a time probes.
         self.failures = 0
         self.closed_until = ZERO
         self.shared_until: timedelta | None = None
         self._paced_until = ZERO
         self._retry_at = ZERO
+        self._newest: Call | None = None
         self._entries: dict[str, Entry] = {}
         self._running: set[str] = set()
         self._later, self._ready, self._retries = _Queue(), _Queue(), _Queue()
         self._numbers = itertools.count()
+
+    @property
+    def throttle(self) -> Throttle:
+        """Return what the server admits."""
+        return self._throttle
+
+    @throttle.setter
+    def throttle(self, throttle: Throttle) -> None:
+        self._throttle, self._full, self._half = throttle, _Rate.of(throttle, 1), _Rate.of(throttle, 2)
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +172,7 @@ class Lane:
 
     def delay(self, now: datetime, monotonic: timedelta) -> timedelta:
         """Return about how long a credential that becomes due now would wait."""
-        return self.waiting(now) * self._pace(monotonic) + max(self.closed_until - monotonic, ZERO)
+        return self.waiting(now) * self._rate(monotonic).pace + max(self.closed_until - monotonic, ZERO)
 
     def end(
         self,
@@ -157,7 +184,7 @@ class Lane:
         retry_after: timedelta | None = None,
     ) -> None:
         """Note the answer. An outage (no answer, 502 to 504, 429) closes the lane; the first success opens it."""
-        call.ended = now
+        bisect.insort(self._ended, now)
         self._leave(call)
         if throttled:
             self.shared_until = now + SHARED_FOR
@@ -172,13 +199,15 @@ class Lane:
         self.closed_until = now + wait
 
     def cancel(self, call: Call) -> None:
-        """Give the place back: nothing was sent."""
-        self.calls.remove(call)
+        """Give the place and the turn back: nothing was sent."""
         self._leave(call)
+        if call is self._newest:
+            self._paced_until = max(call.paced_until, call.begun + min(UNSENT_PACE, self._rate(call.begun).pace))
+            self._retry_at = call.retry_at
 
-    def remember(self, begun: timedelta, ended: timedelta) -> None:
+    def remember(self, _begun: timedelta, ended: timedelta) -> None:
         """Take a call that was made elsewhere (read from a journal, or a logout) into the memory."""
-        bisect.insort(self.calls, Call(begun, ended), key=lambda call: call.begun)
+        bisect.insort(self._ended, ended)
 
     def shared(self, now: timedelta) -> bool:
         """Tell whether the rate is halved because somebody seems to share our address."""
@@ -192,23 +221,23 @@ class Lane:
         at = self._free_at(now)
         if at is None:
             return
-        if retry is not None and self._pace(now):
+        paced = self._rate(now).pace > ZERO
+        if retry is not None and paced:
             yield max(at, self._retry_at), retry
         if ready is not None:
             yield at, ready
-        if retry is not None and not self._pace(now):
+        if retry is not None and not paced:
             yield at, retry
 
     def _occupy(self, entry: Entry, now: timedelta) -> Call:
-        longest = max((length for length, _ in self._windows(now)), default=ZERO)
-        self.calls = [call for call in self.calls if call.ended is None or call.ended + longest + SLACK > now]
-        call = Call(now, entry=entry)
-        self.calls.append(call)
+        rate = self._rate(now)
+        del self._ended[: bisect.bisect_right(self._ended, now - rate.longest - SLACK)]
+        self._newest = call = Call(entry, now, self._paced_until, self._retry_at)
         del self._entries[entry.name]
         self._running.add(entry.name)
-        self._paced_until = now + self._pace(now)
+        self._paced_until = now + rate.pace
         if entry.retrying:
-            self._retry_at = now + self._pace(now) * RETRY_SHARE
+            self._retry_at = now + rate.pace * RETRY_SHARE
         return call
 
     def _leave(self, call: Call) -> None:
@@ -222,32 +251,19 @@ class Lane:
 
     def _free_at(self, now: timedelta, *, urgent: bool = False) -> timedelta | None:
         """Return the earliest time at which a call may begin, or None if an answer must come first."""
-        in_flight = sum(call.ended is None for call in self.calls)
+        in_flight = len(self._running)
         if in_flight >= (1 if self.failures else IN_FLIGHT):
             return None
         at = max(now, self.closed_until, ZERO if urgent else self._paced_until)
-        for length, limit in self._windows(now):
-            if len(self.calls) < limit:
-                continue
-            ends = self._ends(at - length - SLACK)
-            surplus = len(ends) - limit + 1
+        for length, limit in self._rate(now).windows:
+            first = bisect.bisect_right(self._ended, at - length - SLACK)
+            surplus = in_flight + len(self._ended) - first - limit + 1
             if surplus <= 0:
                 continue
-            releases = sorted(end for end in ends if end is not None)
-            if len(releases) < surplus:
+            if first + surplus > len(self._ended):
                 return None
-            at = max(at, releases[surplus - 1] + length + SLACK)
+            at = max(at, self._ended[first + surplus - 1] + length + SLACK)
         return at
 
-    def _ends(self, since: timedelta) -> list[timedelta | None]:
-        """Return when the calls ended that ended after this time; None for one under way."""
-        recent = itertools.takewhile(lambda call: call.begun > since - LONGEST_CALL, reversed(self.calls))
-        return [call.ended for call in recent if call.ended is None or call.ended > since]
-
-    def _windows(self, now: timedelta) -> tuple[tuple[timedelta, int], ...]:
-        factor = 2 if self.shared(now) else 1
-        return tuple((length * factor, limit) for length, limit in self.throttle.windows())
-
-    def _pace(self, now: timedelta) -> timedelta:
-        """Return the mean time between two calls at full rate; nothing without a throttle."""
-        return max((length / limit for length, limit in self._windows(now)), default=ZERO)
+    def _rate(self, now: timedelta) -> _Rate:
+        return self._half if self.shared(now) else self._full

@@ -1,0 +1,116 @@
+"""What the policy reads of a credential, without pydantic: a document costs more than everything else in a rotation.
+
+The fields have the names and meanings of `vault_plugin.core.credential`; ``tests/bench/test_record.py`` plays random histories
+on both and proves that the policy can't tell them apart.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import cast
+
+from vault_plugin.core.credential import CALLS_KEPT, FAILURES_KEPT, Credential, Purpose, Rung
+from vault_plugin.core.states import Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An access token's life, and the number of the refresh token that came with it."""
+
+    issued_at: datetime
+    expires_at: datetime
+    number: int
+    spent: bool = False
+
+    @property
+    def life(self) -> timedelta:
+        """Return how long the access token lives."""
+        return self.expires_at - self.issued_at
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Microsoft's assertion."""
+
+    obtained_at: datetime
+    expires_at: datetime
+    refreshable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An answer that was no pair."""
+
+    at: datetime
+    rung: Rung
+    verdict: str = ""
+    answered: bool = True
+
+
+@dataclass(slots=True)
+class Try:
+    """The journal entry of an attempt."""
+
+    id: int
+    instance: str
+    ladder: tuple[Rung, ...]
+    generation: int
+    lease: timedelta
+    purpose: Purpose = Purpose.ROTATION
+    climbed: bool = False
+
+    @property
+    def rung(self) -> Rung:
+        """Return the rung that is being tried."""
+        return self.ladder[0]
+
+
+@dataclass(slots=True)
+class Record:
+    """A credential as it stands in Vault. Every method is one write."""
+
+    name: str
+    pair: Pair
+    assertion: Grant
+    since: datetime
+    generation: int = 1
+    state: State = State.ACTIVE
+    reason: Reason = Reason.REFRESHED
+    attempt: Try | None = None
+    failures: tuple[Fault, ...] = ()
+    last_error: Fault | None = None
+    requested: str = ""
+    calls: tuple[datetime, ...] = field(default=())
+
+    @property
+    def shown(self) -> Credential:
+        """Return the record as what the policy takes it for: it reads no field that isn't here."""
+        return cast("Credential", self)
+
+    def started(self, attempt: Try, now: datetime, *, veeam_call: bool) -> None:
+        """Record an attempt."""
+        self.state, self.attempt = State.ROTATING, attempt
+        if veeam_call:
+            self.calls = (*self.calls, now)[-CALLS_KEPT:]
+
+    def accepted(self, pair: Pair, now: datetime) -> None:
+        """Store the pair; the attempt ends."""
+        self.generation += 1
+        self.pair, self.attempt, self.state, self.since = pair, None, State.ACTIVE, now
+        self.failures, self.last_error = (), None
+
+    def deferred(self, fault: Fault) -> None:
+        """End the attempt without a verdict."""
+        self.state, self.attempt, self.last_error = State.ACTIVE, None, fault
+        if fault.answered:
+            self.failures = (*self.failures, fault)[-FAILURES_KEPT:]
+
+    def climbed(self, ladder: tuple[Rung, ...], *, spent: bool) -> None:
+        """Note the verdict on one rung, or a renewed assertion, and what is left to try."""
+        assert self.attempt is not None
+        self.attempt.ladder, self.attempt.climbed = ladder, True
+        if spent:
+            self.pair = Pair(self.pair.issued_at, self.pair.expires_at, self.pair.number, spent=True)
+
+    def kept_alive(self) -> None:
+        """End a keep-alive: the assertion is new, nothing else is."""
+        self.state, self.attempt, self.failures, self.last_error = State.ACTIVE, None, (), None
