@@ -77,7 +77,8 @@ class LaneRunner:
     def tick(self) -> None:
         """Begin what may begin now, and ask to be woken for the rest."""
         with self._lock:
-            self._awake_at = None
+            if self._awake_at is not None and self._awake_at <= self._clock.now():
+                self._awake_at = None
             if self._stopped or not self._may_call():
                 return
             while (call := self._lane.begin(self._clock.now(), self._clock.monotonic())) is not None:
