@@ -145,6 +145,8 @@ class Term:
         while self._rest and not self._ended.is_set():
             self._take_up(self._rest[-1])
             self._rest.pop()
+        if not self._rest:
+            log.info("all_read", credentials=len(self._memory.names()))
 
     def _urgency(self, name: str) -> tuple[bool, float]:
         planned = self._memory.get(name)
