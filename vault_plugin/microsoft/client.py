@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.ports import DeviceAuthorization, PollResult
