@@ -52,18 +52,17 @@ class Session:
     def __init__(self, adapter: HTTPAdapter | None = None) -> None:
         """Take an adapter, or make one that pools enough for our threads."""
         self._adapter = adapter or HTTPAdapter(pool_connections=64, pool_maxsize=32)
-        self._environment: dict[tuple[str, str | bool], dict[str, Any]] = {}
+        self._environment: dict[tuple[str, str | bool], Mapping[str, Any]] = {}
 
     def send(
         self, prepared: requests.PreparedRequest, timeout: tuple[float, float], *, verify: str | bool
     ) -> requests.Response:
         """Send a request, and return the answer before its body was read."""
         origin = requests.compat.urljoin(prepared.url or "", "/")
-        settings = self._environment.get((origin, verify))
-        if settings is None:
-            settings = requests.Session().merge_environment_settings(origin, {}, True, verify, None)
-            self._environment[origin, verify] = settings
-        return self._adapter.send(prepared, timeout=timeout, **settings)
+        if (origin, verify) not in self._environment:
+            with requests.Session() as asked:
+                self._environment[origin, verify] = asked.merge_environment_settings(origin, {}, True, verify, None)
+        return self._adapter.send(prepared, timeout=timeout, **self._environment[origin, verify])
 
     def close(self) -> None:
         """Close the pooled connections."""
