@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 PYTEST := $(BIN)/python -m pytest
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q
 
-.PHONY: help dev fmt lint types test test-fast docs demo check lock clean
+.PHONY: help dev fmt lint types test test-fast docs demo bench check lock clean
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ docs: dev ## links, README's help texts, decisions, generated pages
 
 demo: dev ## the whole product on this machine in two minutes (MANUAL=1: you sign in yourself)
 	@$(BIN)/python -m demo $(if $(MANUAL),--manual)
+
+bench: dev ## what it costs, beside a floor of the same run, in 9 minutes (QUICK=1: roughly, in one)
+	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 check: lint types test ## everything; what CI runs (the docs' checks are among the tests)
 

@@ -74,10 +74,11 @@ class LaneRunner:
             at = now - (self._clock.now() - begun)
             self._lane.remember(at, min(now, at + longest))
 
-    def tick(self) -> None:
-        """Begin what may begin now, and ask to be woken for the rest."""
+    def tick(self, *, woken: bool = False) -> None:
+        """Begin what may begin now, and ask to be woken for the rest. `woken`: this is what was asked for."""
         with self._lock:
-            self._awake_at = None
+            if woken or (self._awake_at is not None and self._awake_at <= self._clock.now()):
+                self._awake_at = None
             if self._stopped or not self._may_call():
                 return
             while (call := self._lane.begin(self._clock.now(), self._clock.monotonic())) is not None:
@@ -195,4 +196,4 @@ class Lanes:
         self._timers.at(when, f"lane:{name}", self._tick, "lanes", name)
 
     def _tick(self, name: str) -> None:
-        self.of(name).tick()
+        self.of(name).tick(woken=True)

@@ -89,7 +89,7 @@ class Service:
             raise ConfigurationError(msg) from None
         log.info("listening", address=self._settings.http_addr, mount=self._settings.mount)
         try:
-            if self._until_done("start", self._join):
+            if self._until_done("join", self._join):
                 self._timers.every(LEASE_INTERVAL, "lease", self._keep_lease, "lease")
                 self._timers.every(timedelta(seconds=10), "login", lambda: self._round("login", self._log_in), "login")
                 self._timers.start()

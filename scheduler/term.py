@@ -166,6 +166,8 @@ class Term:
             with self._held_back(name):
                 self._take_up(name)
             self._rest.pop()
+        if not self._rest:
+            log.info("all_read", credentials=len(self._memory.names()))
 
     @contextmanager
     def _held_back(self, name: str) -> Iterator[None]:

@@ -7,6 +7,7 @@ with each request and a deadline covers the whole answer.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -38,17 +39,38 @@ class Reply:
     content: bytes = field(repr=False)
 
 
-def session_of(adapter: HTTPAdapter | None = None) -> requests.Session:
-    """Return a session that reads nothing from the environment but proxies, and pools enough for our threads."""
-    session = requests.Session()
-    session.mount("https://", adapter or HTTPAdapter(pool_connections=64, pool_maxsize=32))
-    session.headers["Accept"] = "application/json"
-    session.headers["User-Agent"] = "vault-plugin-secrets-vb365"
-    return session
+HEADERS = {"Accept": "application/json", "User-Agent": "vault-plugin-secrets-vb365"}
+
+
+class Session:
+    """Connections that are kept. Thread-safe.
+
+    Reads nothing from the environment but proxies and trust, and those once: requests looks them up at each request, and in
+    ``.netrc`` for a password to put in the place of our header. Keeps no cookies: what one tenant was given isn't another's.
+    """
+
+    def __init__(self, adapter: HTTPAdapter | None = None) -> None:
+        """Take an adapter, or make one that pools enough for our threads."""
+        self._adapter = adapter or HTTPAdapter(pool_connections=64, pool_maxsize=32)
+        self._environment: dict[tuple[str, str | bool], Mapping[str, Any]] = {}
+
+    def send(
+        self, prepared: requests.PreparedRequest, timeout: tuple[float, float], *, verify: str | bool
+    ) -> requests.Response:
+        """Send a request, and return the answer before its body was read."""
+        origin = requests.compat.urljoin(prepared.url or "", "/")
+        if (origin, verify) not in self._environment:
+            with requests.Session() as asked:
+                self._environment[origin, verify] = asked.merge_environment_settings(origin, {}, True, verify, None)
+        return self._adapter.send(prepared, timeout=timeout, **self._environment[origin, verify])
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._adapter.close()
 
 
 def post_form(
-    session: requests.Session, url: str, form: Mapping[str, str], *, verify: str | bool, connect: float, total: float
+    session: Session, url: str, form: Mapping[str, str], *, verify: str | bool, connect: float, total: float
 ) -> Reply:
     """POST a form and read the whole answer within `total` seconds.
 
@@ -60,7 +82,7 @@ def post_form(
 
 
 def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
-    session: requests.Session,
+    session: Session,
     method: str,
     url: str,
     *,
@@ -74,16 +96,9 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
     deadline = time.monotonic() + total
     connect = min(connect, total)
     try:
-        with session.request(
-            method,
-            url,
-            data=data,
-            headers=dict(headers or {}),
-            verify=verify,
-            timeout=(connect, max(total - connect, 0.1)),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
+        prepared = requests.PreparedRequest()
+        prepared.prepare(method, url, headers={**HEADERS, **(headers or {})}, data=data)
+        with session.send(prepared, (connect, max(total - connect, 0.1)), verify=verify) as response:
             content = bytearray()
             for chunk in response.iter_content(CHUNK):
                 content += chunk

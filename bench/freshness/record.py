@@ -4,7 +4,7 @@ The fields have the names and meanings of `vault_plugin.core.credential`; ``test
 on both and proves that the policy can't tell them apart.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -20,6 +20,7 @@ class Pair:
     expires_at: datetime
     number: int
     spent: bool = False
+    doubtful: bool = False
 
     @property
     def life(self) -> timedelta:
@@ -87,7 +88,10 @@ class Record:
         return cast("Credential", self)
 
     def started(self, attempt: Try, now: datetime, *, veeam_call: bool) -> None:
-        """Record an attempt."""
+        """Record an attempt, or the take-over or next rung of one."""
+        old = self.attempt
+        if old is not None and old.rung is Rung.REFRESH and not old.climbed:
+            self.pair = replace(self.pair, doubtful=True)
         self.state, self.attempt = State.ROTATING, attempt
         if veeam_call:
             self.calls = (*self.calls, now)[-CALLS_KEPT:]
@@ -109,7 +113,7 @@ class Record:
         assert self.attempt is not None
         self.attempt.ladder, self.attempt.climbed = ladder, True
         if spent:
-            self.pair = Pair(self.pair.issued_at, self.pair.expires_at, self.pair.number, spent=True)
+            self.pair = replace(self.pair, spent=True)
 
     def kept_alive(self) -> None:
         """End a keep-alive: the assertion is new, nothing else is."""

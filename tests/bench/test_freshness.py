@@ -57,7 +57,7 @@ def test_the_endpoint_throttles_as_the_tests_simulator_does(seed: int) -> None:
     for number in range(3000):
         at += rnd.choice([0.1, 0.5, 1, 9, 12, 20, 61]) * SECOND
         answer = endpoint.ask(at, f"t{number}", None)
-        expected = simulator._throttled(Request("POST", "/v8/token", {}, b"", "127.0.0.1"))
+        expected = simulator._throttled(Request("POST", "/v8/token", {}, {}, b""))
         assert (answer.kind is Kind.THROTTLED) == (expected is not None)
         if expected is not None:
             assert answer.retry_after == int(expected.headers["Retry-After"]) * SECOND

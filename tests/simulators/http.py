@@ -133,6 +133,9 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 60
+            #: One segment an answer: a small one behind a small one waits for the other side's acknowledgement.
+            wbufsize = -1
+            disable_nagle_algorithm = True
 
             def setup(self) -> None:
                 # The handshake belongs to the connection's own thread: a silent client must not block the listener.

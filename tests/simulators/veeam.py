@@ -73,6 +73,8 @@ class VeeamSimulator:
         self.sessions: list[Session] = []
         self.throttled = 0
         self._used_assertions: set[str] = set()
+        #: The session of each refresh token that was ever given.
+        self._by_refresh: dict[str, Session] = {}
         self._windows: dict[tuple[str, str], tuple[datetime, int]] = defaultdict(lambda: (datetime.min, 0))
         self._lock = threading.RLock()
 
@@ -97,6 +99,13 @@ class VeeamSimulator:
         """Tell whether an API call with this token would be served now."""
         with self._lock:
             return self._session_of(access_token) is not None
+
+    def hold(self, organization: str, refresh_token: str, version: int = 8) -> None:
+        """Know a session that was begun before, by its refresh token."""
+        with self._lock:
+            session = self._session(organization, version, antiforgery=False)
+            session.current_refresh = refresh_token
+            self._by_refresh[refresh_token] = session
 
     def revoke_all(self) -> None:
         """End every session, as a restart may."""
@@ -153,7 +162,7 @@ class VeeamSimulator:
 
     def _refresh(self, version: int, form: dict[str, str], *, antiforgery: bool) -> Response:
         token = form.get("refresh_token", "")
-        session = next((s for s in self.sessions if token and token in {s.current_refresh, *s.spent}), None)
+        session = self._by_refresh.get(token)
         refused = session is None or session.dead
         if session is not None and not refused:
             late = session.refresh_until is not None and self.now() > session.refresh_until
@@ -182,6 +191,7 @@ class VeeamSimulator:
         session.access = {token: until for token, until in session.access.items() if until > now}
         session.access[access] = now + timedelta(seconds=self.token_life)
         session.current_refresh = refresh
+        self._by_refresh[refresh] = session
         if self.refresh_life is not None:
             session.refresh_until = now + timedelta(seconds=self.refresh_life)
         if given_for is not None:

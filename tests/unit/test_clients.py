@@ -5,12 +5,13 @@ import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.simulators.http import Fault, Response, Server
+from tests.simulators.http import Fault, Request, Response, Server
 from tests.simulators.tls import Authority
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.errors import (
@@ -58,6 +59,30 @@ def spec(server: Server, authority: Authority, **more: object) -> ServerSpec:
 
 
 # --- Veeam -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_cookie_and_no_netrc_goes_with_another_tenants_request(
+    veeam: VeeamSimulator, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old version's antiforgery cookie, and a password for the server's host."""
+    seen: list[dict[str, str]] = []
+
+    def watched(request: Request) -> Response:
+        seen.append(request.headers)
+        answer = veeam(request)
+        return Response(answer.status, answer.body, {**answer.headers, "Set-Cookie": "sim-antiforgery=1; Path=/; Secure"})
+
+    (tmp_path / "netrc").write_text("machine localhost login somebody password simtok-netrc")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = Server(watched, authority.shared_context)
+    client, asked = VeeamClient(), spec(server, authority)
+    pair = client.exchange(asked, ORGANIZATION, ASSERTION, TIMEOUT)
+    assert client.organization(asked, pair.access_token) == ORGANIZATION
+    server.close()
+
+    assert [headers.get("cookie") for headers in seen] == [None, None]
+    assert "authorization" not in seen[0]
+    assert seen[1]["authorization"] == f"Bearer {pair.access_token.reveal()}"
 
 
 @pytest.mark.parametrize("version", ["v4", "v5", "v6", "v7", "v8"])

@@ -45,6 +45,23 @@ class Play:
         return name
 
 
+def test_nobody_is_woken_while_an_answer_must_come_first() -> None:
+    """Whoever becomes due meanwhile begins with that answer; a wake-up for each would only cost."""
+    play = Play()
+    for name in "abc":
+        play.put(name)
+    play.put("later", due=5)
+    first, second = play.begin(), play.begin()
+    assert first is not None
+    assert second is not None
+    assert play.wait() is None
+    play.lane.end(first, play.at, outage=False)
+    assert play.wait() == timedelta(0), "c is due"
+    assert play.begin() is not None
+    play.lane.end(second, play.at, outage=False)
+    assert play.wait() == 5 * SECOND
+
+
 def test_a_place_is_held_until_the_window_after_the_answer() -> None:
     """Only so does a window counted at the server never see one too many."""
     play = Play(Throttle(per_second=1, per_minute=0, per_hour=0))

@@ -193,7 +193,10 @@ class Credential(Document):
         """Record an attempt, or the take-over or next rung of one."""
         calls = (*self.calls, now)[-CALLS_KEPT:] if veeam_call else self.calls
         moved = self._moved(Event.STARTED, Reason.ROTATION_STARTED, now)
-        return moved.replace(attempt=attempt, calls=calls)
+        old, pair = self.attempt, self.pair
+        if old and pair and old.rung is Rung.REFRESH and not old.climbed:
+            pair = pair.replace(doubtful=True)
+        return moved.replace(attempt=attempt, calls=calls, pair=pair)
 
     def accepted(self, pair: TokenPair, *, session: str, reason: Reason, now: datetime) -> "Credential":
         """Store the pair that Veeam gave. The attempt ends, whoever's entry stands there."""

@@ -163,6 +163,8 @@ class Lane:
 
     def wake_in(self, now: datetime, monotonic: timedelta) -> timedelta | None:
         """Return how long until `begin` may give a call, or None if an answer or a new entry must come first."""
+        if self._free_at(monotonic, urgent=True) is None:
+            return None
         self._ripen(now)
         waits = [at - monotonic for at, _ in self._candidates(monotonic)]
         later = self._later.first(self._entries)

@@ -2,15 +2,13 @@
 
 from datetime import datetime
 
-import requests
-
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.ports import DeviceAuthorization, PollResult
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding
 from vault_plugin.microsoft import messages
-from vault_plugin.wire import NotSent, Unanswered, post_form, session_of
+from vault_plugin.wire import NotSent, Session, Unanswered, post_form
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -22,9 +20,9 @@ class MicrosoftClient:
     `ca_bundle` is a file with the authorities to trust instead of the system's. Never follows a redirect.
     """
 
-    def __init__(self, ca_bundle: str | None = None, session: requests.Session | None = None) -> None:
+    def __init__(self, ca_bundle: str | None = None, session: Session | None = None) -> None:
         """Take the trust; a session of its own is made unless one is given."""
-        self._session = session or session_of()
+        self._session = session or Session()
         self._verify: str | bool = ca_bundle or True
 
     def request_device_code(self, binding: Binding) -> DeviceAuthorization:

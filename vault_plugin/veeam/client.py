@@ -14,7 +14,7 @@ from vault_plugin.core.ports import TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.veeam import messages
-from vault_plugin.wire import NotSent, Unanswered, send, session_of
+from vault_plugin.wire import NotSent, Session, Unanswered, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
 
@@ -68,7 +68,7 @@ class VeeamClient:
     def __init__(self, ca_bundle: str | None = None) -> None:
         """Take the trust for servers that choose none."""
         self._verify: str | bool = ca_bundle or True
-        self._sessions: dict[tuple[str, str | None, str | None, bool], requests.Session] = {}
+        self._sessions: dict[tuple[str, str | None, str | None, bool], Session] = {}
         self._lock = threading.Lock()
 
     def exchange(self, server: ServerSpec, organization: str, assertion: Secret, timeout: timedelta) -> TokenAnswer:
@@ -153,12 +153,12 @@ class VeeamClient:
             raise BackupServerUnavailable(msg, reason=error.reason, remedy=error.remedy, sent=sent) from None
         return messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
 
-    def _session(self, server: ServerSpec) -> requests.Session:
+    def _session(self, server: ServerSpec) -> Session:
         key = (server.url, server.ca_pem, server.fingerprint_sha256, server.insecure)
         with self._lock:
             if key not in self._sessions:
                 try:
-                    session = session_of(_TrustAdapter(server))
+                    session = Session(_TrustAdapter(server))
                 except ssl.SSLError:
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."

@@ -160,8 +160,6 @@ def _begin(world: World, name: str, version: int, credential: Credential, action
     )
     boot_deadline = world.clock.boottime() + lease
     started = credential.started(entry, now, veeam_call=to_veeam)
-    if old and old.rung is Rung.REFRESH and not old.climbed and started.pair:
-        started = started.replace(pair=started.pair.replace(doubtful=True))
     version = world.store.write(name, started, cas=version, give_up_after=lease - timeout)
     return Run(name, version, started, entry, grant, server, timeout, boot_deadline)
 
