@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vault_plugin.cli import output
-from vault_plugin.cli.session import Format, Session
+from vault_plugin.cli.session import Format, Session, remember_server
 from vault_plugin.core.capacity import capacity
 from vault_plugin.core.documents import parse_duration, seconds
 from vault_plugin.core.errors import ConfigurationError, NotFound
@@ -24,7 +24,7 @@ COLUMNS = ("server", "tenants", "token_life", "consumer_reread", "keeps", "at_mo
 
 
 def plan(
-    server: Annotated[str, typer.Argument(metavar="[SERVER]", help="one server [default: all]")] = "",
+    server: Annotated[str, typer.Argument(metavar="[SERVER]", help="one server [default: all]", callback=remember_server)] = "",
     tenants: Annotated[int | None, typer.Option(min=1, help="plan for so many tenants [default: those that are]")] = None,
     token_life: Annotated[str | None, typer.Option(help="plan with this token life, like 60m [default: as measured]")] = None,
     consumer_reread: Annotated[str | None, typer.Option(help="plan with this interval [default: the slowest]")] = None,

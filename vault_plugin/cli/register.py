@@ -10,7 +10,7 @@ from vault_plugin.cli import output
 from vault_plugin.cli.exits import Exit
 from vault_plugin.cli.session import Format, Session, form
 from vault_plugin.core.errors import ConfigurationError
-from vault_plugin.core.names import check_name
+from vault_plugin.core.names import check_mount, check_name
 from vault_plugin.core.secret import Secret
 from vault_plugin.vault import policies, registration
 from vault_plugin.vault.registration import AuthMethod, Plan
@@ -48,7 +48,7 @@ def register(
     plan = Plan(
         mount=session.mount,
         auth=METHODS.get(auth),
-        auth_mount=auth_mount,
+        auth_mount=check_mount(auth_mount) if auth_mount else "",
         enable_auth=enable_auth,
         groups=tuple(group or ()),
         consumers=tuple(consumer or ()),

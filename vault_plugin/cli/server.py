@@ -50,7 +50,7 @@ def set_(
     stored = session.store.read(ServerSpec, name)
     if stored.document is None and url is None:
         raise ConfigurationError(
-            f"server {name} is new: --url is needed", remedy="vb365 server set NAME --url https://HOST:4443"
+            f"server {name} is new: --url is needed", remedy="vb365 server set SERVER --url https://HOST:4443"
         )
     changes: dict[str, Any] = {
         "url": url,

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from vault_plugin.core.errors import ConfigurationError, NotFound, StoreDenied, VersionConflict
-from vault_plugin.core.names import check_name
+from vault_plugin.core.names import check_mount, check_name
 from vault_plugin.core.ports import D, Letter, Stored
 from vault_plugin.core.published import Request, Status
 from vault_plugin.core.secret import Secret
@@ -39,6 +39,9 @@ class Options:
     tls_skip_verify: bool = False
     mount: str = ""
     form: str = ""
+    #: The names that the command was given, for the remedy of an error.
+    tenant: str = ""
+    server: str = ""
 
 
 _options: ContextVar[Options] = ContextVar("options")
@@ -66,6 +69,15 @@ def form() -> Form:
     return "json" if chosen == "json" else "table"
 
 
+def mount_path() -> str:
+    """Return the mount.
+
+    Raises:
+        NameRefused: it could not stand in a policy.
+    """
+    return check_mount(given().mount or os.environ.get("VB365_MOUNT", "") or "vb365")
+
+
 def _choose(value: str) -> str:
     if value:
         given().form = value
@@ -76,8 +88,22 @@ Format = Annotated[
     str,
     typer.Option("--format", help="table or json [env: VB365_FORMAT]", callback=_choose, expose_value=True, show_default=False),
 ]
-TenantName = Annotated[str, typer.Argument(metavar="NAME", help="the tenant's name")]
-ServerName = Annotated[str, typer.Argument(metavar="NAME", help="the server's name")]
+
+
+def remember_tenant(value: str) -> str:
+    """Take the name of the tenant that the command is about."""
+    given().tenant = value
+    return value
+
+
+def remember_server(value: str) -> str:
+    """Take the name of the server that the command is about."""
+    given().server = value
+    return value
+
+
+TenantName = Annotated[str, typer.Argument(metavar="NAME", help="the tenant's name", callback=remember_tenant)]
+ServerName = Annotated[str, typer.Argument(metavar="NAME", help="the server's name", callback=remember_server)]
 
 
 class Session:
@@ -109,7 +135,7 @@ class Session:
     @property
     def mount(self) -> str:
         """Return the mount."""
-        return (given().mount or os.environ.get("VB365_MOUNT", "") or "vb365").strip("/")
+        return mount_path()
 
     @cached_property
     def store(self) -> KvStore:

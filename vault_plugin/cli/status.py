@@ -8,7 +8,7 @@ from uuid import uuid4
 import typer
 
 from vault_plugin.cli import output
-from vault_plugin.cli.session import Format, Session, TenantName, form
+from vault_plugin.cli.session import Format, Session, TenantName, form, remember_tenant
 from vault_plugin.cli.waiting import await_rotation, progress
 from vault_plugin.core.errors import ConfigurationError, NotFound
 from vault_plugin.core.names import check_name, is_name
@@ -20,7 +20,7 @@ COLUMNS = ("tenant", "state", "reason", "server", "expires", "next_rotation", "b
 
 
 def status(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="one tenant, in detail")] = "",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="one tenant, in detail", callback=remember_tenant)] = "",
     format_: Format = "",
 ) -> None:
     """Show the state of all credentials, or of one in detail."""
@@ -74,7 +74,6 @@ def _detail(found: Status) -> dict[str, Any]:
     if found.person_needed_by is not None:
         shown["person_needed_by"] = f"{found.person_needed_by:%Y-%m-%d} at the latest, if Microsoft's grant isn't used"
     shown["requests"] = [f"{r.at:%H:%M:%SZ} {r.action}: {r.outcome} {r.text}".strip() for r in found.requests]
-    shown["remedy"] = found.remedy.replace("NAME", found.tenant)
     return shown
 
 

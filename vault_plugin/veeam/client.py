@@ -161,6 +161,6 @@ class VeeamClient:
                     session = session_of(_TrustAdapter(server))
                 except ssl.SSLError:
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
-                    raise ConfigurationError(msg, remedy="vb365 server set NAME --ca-file PEM") from None
+                    raise ConfigurationError(msg, remedy="vb365 server set SERVER --ca-file PEM") from None
                 self._sessions[key] = session
             return self._sessions[key]
