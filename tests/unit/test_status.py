@@ -3,12 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-from tests.unit.test_policy import NOW, POLICY, credential, failure, view
+from tests.unit.test_policy import HOUR, NOW, POLICY, credential, failure, view
 from vault_plugin.core.lifecycle.status import SignInSeen, status_of
 from vault_plugin.core.policy import View, next_action
 from vault_plugin.core.published import RequestStatus, SignInStatus, Status
 from vault_plugin.core.states import State
-from vault_plugin.core.tenants import Binding
+from vault_plugin.core.tenants import Binding, TenantSpec
 
 BINDING = Binding(authority="https://a", client_id="c", scope="s", organization="o", server="vbr9")
 
@@ -42,3 +42,16 @@ def test_a_tenant_that_is_gone_is_told_with_the_server_it_was_bound_to() -> None
 
     assert (told.reason, told.server) == ("TenantRemoved", "vbr9")
     assert "vb365 tenant remove acme" in told.remedy
+
+
+def test_consumers_that_read_too_rarely_are_told_of_with_a_remedy() -> None:
+    """A life that is measured after the tenant was written; a paused tenant or an error has its own text."""
+    slow = TenantSpec(server="vbr", consumer_reread=5 * HOUR)
+
+    told = status(view(credential(), tenant=slow))
+
+    assert told.text == "consumers that read every 300 min may hold an expired token: tokens live 60 min"
+    assert "vb365 tenant set acme --consumer-reread" in told.remedy
+    assert status(view(credential(), tenant=slow.replace(consumer_reread=HOUR / 2))).text == ""
+    assert "resume" in status(view(credential(), tenant=slow.replace(paused=True))).remedy
+    assert status(view(credential(last_error=failure()), tenant=slow)).text == failure().text

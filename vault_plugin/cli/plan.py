@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vault_plugin.cli import output
-from vault_plugin.cli.session import Format, Session, remember_server
+from vault_plugin.cli.session import Format, Session, form, remember_server
 from vault_plugin.core.capacity import capacity
 from vault_plugin.core.documents import parse_duration, seconds
 from vault_plugin.core.errors import ConfigurationError, NotFound
@@ -53,25 +53,41 @@ def plan(
 
 def _item(name: str, spec: ServerSpec, tenants: int, life: timedelta, reread: timedelta) -> dict[str, Any]:
     """Return one server's row: numbers for programs, the verdict and the remedy for people."""
-    found = capacity(spec.throttle, life, reread, tenants, Policy())
+    policy = Policy()
+    found = capacity(spec.throttle, life, reread, tenants, policy)
     unlimited = math.isinf(found.comfortable)
-    verdict = "ok"
-    if tenants > found.comfortable:
-        needed = f"a token life (AuthTokenLifeTime) of {found.life_needed}" if found.life_needed else "no token life"
+    keeps, at_most, life_needed, verdict = found.comfortable, found.most, found.life_needed, "ok"
+    slow = unserved(life, reread, policy)
+    if slow:
+        keeps = at_most = 0.0
+        unlimited = False
+        least = timedelta(minutes=math.ceil((reread + policy.margin) * 1.5 / timedelta(minutes=1)))
+        life_needed = max(least, life_needed) if life_needed else None
+        verdict = f"{slow}: have them read more often, or a token life (AuthTokenLifeTime) of {output.length(least)} is needed"
+    elif tenants > found.comfortable:
+        needed = f"a token life (AuthTokenLifeTime) of {output.length(life_needed)}" if life_needed else "no token life"
         late = "tokens will expire" if tenants > found.most else "an outage will be noticed"
         verdict = f"{late}: {needed} or {found.addresses} addresses would do"
+    shown = output.length if form() == "table" else seconds
     return {
         "server": name,
         "tenants": tenants,
         "throttle": str(spec.throttle),
-        "token_life": f"{seconds(life)}s",
-        "consumer_reread": f"{seconds(reread)}s",
-        "keeps": None if unlimited else int(found.comfortable),
-        "at_most": None if unlimited else int(found.most),
-        "token_life_needed": f"{seconds(found.life_needed)}s" if found.life_needed else None,
-        "addresses_needed": found.addresses,
+        "token_life": shown(life),
+        "consumer_reread": shown(reread),
+        "keeps": None if unlimited else int(keeps),
+        "at_most": None if unlimited else int(at_most),
+        "token_life_needed": shown(life_needed) if life_needed else None,
+        "addresses_needed": None if slow else found.addresses,
         "verdict": verdict,
     }
+
+
+def unserved(life: timedelta, reread: timedelta, policy: Policy) -> str:
+    """Say that consumers which read so rarely can't be served with such tokens, or nothing."""
+    if reread + policy.margin <= life * 2 / 3:
+        return ""
+    return f"consumers that read every {output.length(reread)} can't be served with {output.length(life)} tokens"
 
 
 def _measured(session: Session, tenants: Sequence[tuple[str, TenantSpec]]) -> timedelta | None:

@@ -1,6 +1,5 @@
 """``vb365 register`` and ``vb365 unwrap``: make the mount, the policies and the service's role exist."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,18 +68,22 @@ def register(
 
 def _print(plan: Plan) -> None:
     if form() == "json":
-        print(json.dumps([{"title": i.title, "path": i.path, "body": i.body} for i in registration.items(plan)], indent=2))
+        items = [{"object": i.title, "path": i.path, "body": i.body} for i in registration.items(plan)]
+        print(output.dumps(items, indent=2))
         return
     for item in registration.items(plan):
         text = item.body.get("policy")
         print(f"# {item.title}\n# POST /v1/{item.path}")
-        print(text or json.dumps(item.body, indent=2))
+        print(text or output.dumps(item.body, indent=2))
 
 
 def _check(session: Session, plan: Plan) -> None:
     session.store  # noqa: B018 - a missing token is said before anything else
     results = registration.check(session.connection, plan)
-    _show(results)
+    if form() == "json":
+        print(output.dumps({"results": _rows(results)}, indent=2))
+    else:
+        _show(results)
     if any(result.outcome != "unchanged" for result in results):
         raise typer.Exit(Exit.DRIFT)
 
@@ -97,7 +100,7 @@ def _apply(session: Session, plan: Plan, *, wrap: bool) -> None:
         if made.secret_id:
             credentials["secret_id"] = made.secret_id.reveal()
     if form() == "json":
-        print(json.dumps({"results": [vars(result) for result in results], **credentials}, indent=2))
+        print(output.dumps({"results": _rows(results), **credentials}, indent=2))
         return
     _show(results)
     if credentials:
@@ -109,9 +112,12 @@ def _apply(session: Session, plan: Plan, *, wrap: bool) -> None:
         )
 
 
+def _rows(results: list[registration.Result]) -> list[dict[str, Any]]:
+    return [{"object": r.title, "outcome": r.outcome, "details": list(r.details)} for r in results]
+
+
 def _show(results: list[registration.Result]) -> None:
-    items = [{"object": r.title, "outcome": r.outcome, "details": list(r.details)} for r in results]
-    output.rows(items, ("object", "outcome", "details"), empty="")
+    output.rows(_rows(results), ("object", "outcome", "details"), empty="")
 
 
 def unwrap(

@@ -21,7 +21,7 @@ TRUST = ("ca_pem", "fingerprint_sha256", "insecure")
 
 def shown(name: str, server: ServerSpec) -> dict[str, Any]:
     """Return a server as it is shown: its trust in a word."""
-    trust = "system's authorities"
+    trust = "system's authorities, or the service's VB365_CA_BUNDLE"
     if server.ca_pem:
         trust = "CA (PEM)"
     elif server.fingerprint_sha256:

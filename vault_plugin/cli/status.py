@@ -49,7 +49,6 @@ def _json(found: Status) -> dict[str, Any]:
 
 def _row(found: Status) -> dict[str, Any]:
     budget = found.outage_budget_left_seconds
-    pending = found.sign_in if found.sign_in and found.sign_in.state != "ended" else None
     return {
         "tenant": found.tenant,
         "state": found.state,
@@ -58,9 +57,17 @@ def _row(found: Status) -> dict[str, Any]:
         "expires": output.ago(found.expires_at),
         "next_rotation": output.ago(found.next_rotation_at),
         "budget": "" if budget is None else f"{budget // 60}m" if budget >= 0 else "none",
-        "sign_in": f"{pending.state}, {output.ago(pending.expires_at)}" if pending else "",
+        "sign_in": _sign_in(found),
         "error": found.last_error.reason if found.last_error else "",
     }
+
+
+def _sign_in(found: Status) -> str:
+    """Return how far the sign-in is; the code's expiry counts only while nobody has used it."""
+    if found.sign_in is None or found.sign_in.state == "ended":
+        return ""
+    left = f", {output.ago(found.sign_in.expires_at)}" if found.sign_in.state == "pending" else ""
+    return f"{found.sign_in.state}{left}"
 
 
 def _detail(found: Status) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from uuid import uuid4
 import typer
 
 from vault_plugin.cli import output
+from vault_plugin.cli.plan import unserved
 from vault_plugin.cli.server import validated
-from vault_plugin.cli.session import Format, Session, TenantName
+from vault_plugin.cli.session import Format, Session, TenantName, form
 from vault_plugin.cli.waiting import await_state
 from vault_plugin.core.documents import parse_duration
 from vault_plugin.core.errors import ConfigurationError
@@ -24,8 +25,12 @@ app = typer.Typer(help="Tenants.", no_args_is_help=True)
 def shown(name: str, tenant: TenantSpec) -> dict[str, Any]:
     """Return a tenant as it is shown."""
     content = tenant.model_dump(mode="json", exclude_none=True, exclude={"write_id", "schema_version"})
-    reread = output.length(tenant.consumer_reread)
-    return {"name": name, **content, "organization": organization_of(name, tenant), "consumer_reread": reread}
+    content = {"name": name, **content, "organization": organization_of(name, tenant)}
+    if form() == "table":
+        content["consumer_reread"] = output.length(tenant.consumer_reread)
+        if tenant.authority:
+            del content["cloud"]  # the authority is what counts
+    return content
 
 
 @app.command("set")
@@ -82,12 +87,9 @@ def _check_server(session: Session, name: str, tenant: TenantSpec) -> None:
     if life is None:
         return
     policy, reread = Policy(), tenant.consumer_reread
-    if reread + policy.margin > life * 2 / 3:
+    if text := unserved(life, reread, policy):
         remedy = "Have consumers read more often (--consumer-reread), or lengthen AuthTokenLifeTime on the VB365 server."
-        raise ConfigurationError(
-            f"consumers that read every {output.length(reread)} can't be served with {output.length(life)} tokens",
-            remedy=remedy,
-        )
+        raise ConfigurationError(text, remedy=remedy)
     if budget_left(life, reread, policy).total_seconds() <= 0:
         output.warn(
             f"no outage budget is left: tokens live {output.length(life)}, consumers read every {output.length(reread)}."

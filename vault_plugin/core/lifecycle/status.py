@@ -61,14 +61,20 @@ def status_of(  # everything that a status tells, each by name
     def say(text: str) -> str:
         return fill(text, tenant=view.name, server=server)
 
+    text = action.text or (shown.text if shown else "")
+    remedy = HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential))
+    if not (text or remedy or held) and pair and tenant and _too_slow(pair.life, view.reread, policy, late=kills):
+        every, live = _length(view.reread), _length(pair.life)
+        text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
+        remedy = TOO_SLOW
     return Status(
         tenant=view.name,
         server=server,
         organization=(tenant.organization or view.name) if tenant else "",
         state=credential.state,
         reason=action.reason if held else (lost.outcome if lost else credential.reason),
-        text=say(action.text or (shown.text if shown else "")),
-        remedy=say(HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential))),
+        text=say(text),
+        remedy=say(remedy),
         since=credential.since,
         account=credential.assertion.account if credential.assertion else "",
         generation=credential.generation,
@@ -100,6 +106,22 @@ HOLDS = {
     Reason.CONFIGURATION_CHANGED: "Set the fields back, or sign in anew: vb365 sign-in NAME.",
     Reason.CONFIGURATION_REFUSED: "Correct the tenant or the service's settings.",
 }
+
+
+TOO_SLOW = (
+    "Have consumers read more often (vb365 tenant set NAME --consumer-reread), "
+    "or lengthen AuthTokenLifeTime on the VB365 server."
+)
+
+
+def _too_slow(life: timedelta, reread: timedelta, policy: Policy, *, late: bool) -> bool:
+    """Tell whether re-reading alone is too slow, even where a rotation takes no time."""
+    return budget_left(life, reread, policy, late=late) + policy.margin < ZERO
+
+
+def _length(value: timedelta) -> str:
+    total = value.total_seconds()
+    return f"{total / 60:.0f} min" if total >= 120 else f"{total:.0f} s"  # noqa: PLR2004 - two minutes
 
 
 def _fate(alive: bool | None) -> str:  # noqa: FBT001 - three answers of one question
