@@ -1,6 +1,8 @@
 """``vb365``: every way to be wrong, and what is said then."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,8 +85,11 @@ def test_vault_away_sealed_and_untrusted_are_told_apart(
     vb365: Vb365, monkeypatch: pytest.MonkeyPatch, authority: Authority, tmp_path: Path
 ) -> None:
     """Each names what to check."""
-    code, _, err = vb365("--address", "http://127.0.0.1:1", "status")
-    assert (code, "VAULT_ADDR" in err) == (5, True)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a-wrapping-token\n" * 2))
+    unwrap = ("unwrap", "--to", str(tmp_path / "secret-id"))
+    for command in (("status",), unwrap):
+        code, _, err = vb365("--address", "http://127.0.0.1:1", *command)
+        assert (code, "VAULT_ADDR" in err) == (5, True)
 
     tls = Server(lambda _request: None, authority.shared_context)  # type: ignore[arg-type,return-value]
     code, _, err = vb365("--address", tls.url, "status")
@@ -95,8 +100,9 @@ def test_vault_away_sealed_and_untrusted_are_told_apart(
     try:
         monkeypatch.setenv("VAULT_TOKEN", sealed.token)
         sealed.seal()
-        code, _, err = vb365("--address", sealed.url, "status")
-        assert (code, "sealed" in err, "nseal" in err) == (5, True, True)
+        for command in (("status",), unwrap):
+            code, _, err = vb365("--address", sealed.url, *command)
+            assert (code, "sealed" in err, "nseal" in err, "audit" in err) == (5, True, True, False)
     finally:
         sealed.stop()
 

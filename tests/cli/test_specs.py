@@ -1,6 +1,8 @@
 """``vb365 server`` and ``vb365 tenant``: what operators write."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -76,6 +78,23 @@ def test_a_reread_is_held_against_the_measured_life_too(vb365: Vb365, with_serve
 
     code, _, err = vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "a.b", "--consumer-reread", "1h")
     assert (code, "15m tokens" in err) == (2, True)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_removing_a_tenant_needs_a_yes(
+    vb365: Vb365, with_server: None, answer: str, monkeypatch: pytest.MonkeyPatch, openbao: OpenBao, mount: str
+) -> None:
+    """Anything else is refused, and nothing was changed."""
+    vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
+    before = openbao.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"]
+    typed = io.StringIO(answer)
+    monkeypatch.setattr(typed, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", typed)
+
+    code, _, err = vb365("tenant", "remove", "acme")
+
+    assert (code, "Nothing was changed" in err) == (2, True)
+    assert openbao.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"] == before
 
 
 def test_a_server_in_use_is_not_removed(vb365: Vb365, with_server: None) -> None:

@@ -7,6 +7,7 @@ from uuid import uuid4
 import typer
 
 from vault_plugin.cli import output
+from vault_plugin.cli.asking import agreed
 from vault_plugin.cli.plan import unserved
 from vault_plugin.cli.server import validated
 from vault_plugin.cli.session import Format, Session, TenantName, form
@@ -162,7 +163,7 @@ def remove(
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigurationError("removing destroys the tenant's secrets", remedy="Add --yes.")
-        typer.confirm(f"Remove {name} and destroy its secrets? A new sign-in will be needed to undo this.", abort=True)
+        agreed(f"Remove {name} and destroy its secrets? A new sign-in will be needed to undo this.")
     session.post(name, str(uuid4()), Request(action="remove", claimed_by=session.who()))
     outcome = _await_removed(session, name)
     if session.delete(TenantSpec.kind, name):
