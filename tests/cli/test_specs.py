@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,5 +104,85 @@ def test_a_server_in_use_is_not_removed(vb365: Vb365, with_server: None) -> None
 
     code, _, err = vb365("server", "remove", "vbr")
     assert (code, "acme" in err) == (2, True)
+    assert "within a minute" in vb365("server", "set", "vbr", "--throttle", "none")[1]
     assert vb365("server", "remove", "vbr", "--force")[0] == 0
     assert vb365("server", "show", "vbr")[0] == 3
+
+
+@pytest.fixture
+def junk(openbao: OpenBao, mount: str) -> None:
+    """Write documents that are none."""
+    for path in ("tenants/junk", "servers/broken"):
+        openbao.api("POST", f"{mount}/data/{path}", {"options": {"cas": 0}, "data": {"server": "+", "url": "ftp://x"}})
+    newer = {"schema": 99, "server": "vbr"}
+    openbao.api("POST", f"{mount}/data/tenants/newer", {"options": {"cas": 0}, "data": newer})
+
+
+def test_one_malformed_document_stops_no_list(vb365: Vb365, with_server: None, junk: None) -> None:
+    """It is shown with its problem; what is about it alone keeps the clear error."""
+    vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
+
+    tenants = {item["name"]: item for item in json.loads(vb365("tenant", "list", "--format", "json")[1])}
+    assert ("problem" in tenants["junk"], "problem" in tenants["newer"], tenants["acme"]["server"]) == (True, True, "vbr")
+    assert "tenants/junk is not a TenantSpec" in vb365("tenant", "list")[1]
+    servers = {item["name"]: item for item in json.loads(vb365("server", "list", "--format", "json")[1])}
+    assert ("url" in servers["broken"]["problem"], servers["vbr"]["api_version"]) == (True, "v8")
+
+    code, out, err = vb365("plan", "--format", "json")
+    planned = {item["server"]: item["verdict"] for item in json.loads(out)}
+    assert (code, planned["vbr"], "servers/broken" in planned["broken"]) == (0, "ok", True)
+    assert "tenant junk isn't counted" in err
+    assert "acme" in vb365("server", "remove", "vbr")[2]
+    code, _, err = vb365("server", "remove", "vbr", "--force")
+    assert (code, "whether tenant junk uses it isn't known" in err) == (0, True)
+
+    code, _, err = vb365("tenant", "pause", "junk")
+    assert (code, "vb365 tenant set" in err) == (2, True)
+
+
+def test_a_malformed_document_is_replaced_by_set(vb365: Vb365, with_server: None, junk: None) -> None:
+    """With a warning; one that a newer version wrote is not."""
+    code, _, err = vb365("tenant", "set", "junk", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
+    assert (code, "It was replaced" in err) == (0, True)
+    assert vb365("tenant", "show", "junk")[0] == 0
+    code, _, err = vb365("server", "set", "broken", "--url", "https://vbr.example:4443")
+    assert (code, "It was replaced" in err) == (0, True)
+
+    code, _, err = vb365("tenant", "set", "newer", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
+    assert (code, "schema 99" in err) == (2, True)
+
+
+def test_a_ca_file_must_hold_what_it_says(vb365: Vb365, authority: Authority, tmp_path: Path) -> None:
+    """Garbage between BEGIN and END is found here, not by the service."""
+    lines = authority.ca_file.read_text().splitlines()
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("\n".join([lines[0], "bm90IGEgY2VydGlmaWNhdGU=", lines[-1]]))
+
+    code, _, err = vb365("server", "set", "vbr", "--url", "https://vbr", "--ca-file", str(garbage))
+
+    assert (code, "isn't a PEM certificate" in err) == (2, True)
+
+
+def test_removed_tenants_leave_the_list_of_states_and_stay_to_be_looked_at(
+    vb365: Vb365, openbao: OpenBao, mount: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is revoked and has no document; one whose document alone is gone is shown: somebody must act."""
+    at = {"updated_at": "2026-11-25T12:00:00Z"}
+    for name, state in (("gone", "revoked"), ("orphan", "active"), ("broken", None)):
+        status = {"tenant": name, "state": state, "reason": "x", **at}
+        openbao.api("POST", f"{mount}/data/status/{name}", {"options": {"cas": 0}, "data": status})
+
+    shown = {row["tenant"] for row in json.loads(vb365("status", "--format", "json")[1])}
+    assert shown == {"orphan", "broken"}
+    assert "status/broken is not a Status" in vb365("status")[1]
+    assert "revoked" in vb365("status", "gone")[1]
+    assert vb365("status", "nobody")[0] == 3
+    assert vb365("tenant", "remove", "gone", "--yes")[0] == 3
+
+    rules = [
+        f"""path "{mount}/{path}" {{ capabilities = ["{word}"] }}"""
+        for path, word in (("metadata/status/", "list"), ("data/status/+", "read"))
+    ]
+    openbao.api("POST", f"sys/policies/acl/{mount}-blind", {"policy": "\n".join(rules)})
+    monkeypatch.setenv("VAULT_TOKEN", openbao.token_for(f"{mount}-blind", "default"))
+    assert "gone" in vb365("status")[1]

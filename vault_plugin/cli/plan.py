@@ -12,8 +12,7 @@ from vault_plugin.cli import output
 from vault_plugin.cli.session import Format, Session, form, remember_server
 from vault_plugin.core.capacity import capacity
 from vault_plugin.core.documents import parse_duration, seconds
-from vault_plugin.core.errors import ConfigurationError, NotFound
-from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed
 from vault_plugin.core.published import Status
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
@@ -33,22 +32,30 @@ def plan(
     """Tell whether each server's throttle keeps its tenants fresh, and what would."""
     session = Session()
     of_server: dict[str, list[tuple[str, TenantSpec]]] = defaultdict(list)
-    for name in filter(is_name, session.store.names(TenantSpec)):
-        tenant = session.store.read(TenantSpec, name).document
-        if tenant is not None:
+    for name, tenant in session.every(TenantSpec):
+        if isinstance(tenant, DocumentMalformed):
+            output.warn(f"tenant {name} isn't counted: {tenant}")
+        else:
             of_server[tenant.server].append((name, tenant))
-    names = [check_name(server, "server")] if server else [n for n in session.store.names(ServerSpec) if is_name(n)]
-    items = []
-    for name in names:
-        spec = session.store.read(ServerSpec, name).document
-        if spec is None:
-            raise NotFound(f"there is no server {name}", remedy="See: vb365 server list.")
+    items: list[dict[str, Any]] = []
+    for name, spec in _servers(session, server):
+        if isinstance(spec, DocumentMalformed):
+            items.append({"server": name, "verdict": str(spec)})
+            continue
         own = of_server[name]
         life = _duration("--token-life", token_life) or spec.token_life or _measured(session, own) or USUAL_LIFE
         reread = _duration("--consumer-reread", consumer_reread)
         reread = reread or max((tenant.consumer_reread for _, tenant in own), default=USUAL_REREAD)
         items.append(_item(name, spec, tenants or len(own), life, reread))
     output.rows(items, COLUMNS, empty="no servers: vb365 server set NAME --url URL")
+
+
+def _servers(session: Session, server: str) -> Sequence[tuple[str, ServerSpec | DocumentMalformed]]:
+    """Return the one that is asked for, which must exist, or all."""
+    if not server:
+        return session.every(ServerSpec)
+    spec = session.server(server).document
+    return [(server, spec)] if spec is not None else []
 
 
 def _item(name: str, spec: ServerSpec, tenants: int, life: timedelta, reread: timedelta) -> dict[str, Any]:

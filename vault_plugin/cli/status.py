@@ -1,6 +1,5 @@
 """``vb365 status``, ``rotate`` and ``token``: how the credentials are, and what a consumer reads."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
@@ -10,12 +9,13 @@ import typer
 from vault_plugin.cli import output
 from vault_plugin.cli.session import Format, Session, TenantName, form, remember_tenant
 from vault_plugin.cli.waiting import await_rotation, progress
-from vault_plugin.core.errors import ConfigurationError, NotFound
-from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed, NotFound, StoreDenied
+from vault_plugin.core.names import check_name
 from vault_plugin.core.published import Request, Status, Token
 from vault_plugin.core.secret import MASK, REVEAL
+from vault_plugin.core.states import State
+from vault_plugin.core.tenants import TenantSpec
 
-READERS = 8
 COLUMNS = ("tenant", "state", "reason", "server", "expires", "next_rotation", "budget", "sign_in", "error")
 
 
@@ -26,21 +26,33 @@ def status(
     """Show the state of all credentials, or of one in detail."""
     session = Session()
     if name:
-        session.tenant(check_name(name))
-        found = session.status(name)
+        found = session.status(check_name(name))
         if found is None:
+            session.tenant(name)
             remedy = "See that the service runs: its /readyz and its log."
             raise NotFound(f"the service has written no status for {name} yet", remedy=remedy)
         output.fields(_detail(found))
         return
-    names = [each for each in session.store.names(Status) if is_name(each)]
-    with ThreadPoolExecutor(READERS) as pool:
-        all_of_them = [each for each in pool.map(session.status, names) if each is not None]
-    if form() == "json":
-        output.rows([_json(each) for each in all_of_them], (), empty="")
-        return
-    rows = [_row(each) for each in sorted(all_of_them, key=lambda each: each.tenant)]
+    there = _tenants(session)
+    shown = [(each, found) for each, found in session.every(Status) if there is None or each in there or not _gone(found)]
+    row = _json if form() == "json" else _row
+    rows = [
+        {"tenant": each, "error": str(found)} if isinstance(found, DocumentMalformed) else row(found) for each, found in shown
+    ]
     output.rows(rows, COLUMNS, empty="no status yet: vb365 tenant set NAME --server SERVER, and see that the service runs")
+
+
+def _tenants(session: Session) -> set[str] | None:
+    """Return the tenants that there are; None if we may not LIST them."""
+    try:
+        return set(session.store.names(TenantSpec))
+    except StoreDenied:
+        return None
+
+
+def _gone(found: Status | DocumentMalformed) -> bool:
+    """Tell whether this tenant was offboarded, if its document is gone too."""
+    return isinstance(found, Status) and found.state == State.REVOKED
 
 
 def _json(found: Status) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import typer
 from vault_plugin.cli import output
 from vault_plugin.cli.asking import agreed
 from vault_plugin.cli.plan import unserved
-from vault_plugin.cli.server import validated
+from vault_plugin.cli.server import problem, validated, with_problems
 from vault_plugin.cli.session import Format, Session, TenantName, form
 from vault_plugin.cli.waiting import await_state
 from vault_plugin.core.documents import parse_duration
-from vault_plugin.core.errors import ConfigurationError
-from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed
+from vault_plugin.core.names import check_name
 from vault_plugin.core.published import Request
+from vault_plugin.core.states import State
 from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.core.tenants import organization as organization_of
 from vault_plugin.core.timing import Policy, budget_left
@@ -54,7 +55,7 @@ def set_(
     if cloud and authority:
         raise ConfigurationError("--cloud and --authority exclude each other", remedy="Give one of them.")
     session = Session()
-    stored = session.store.read(TenantSpec, name)
+    stored, malformed = session.to_write(TenantSpec, name)
     if stored.document is None and server is None:
         raise ConfigurationError(f"tenant {name} is new: --server is needed", remedy="vb365 server list shows the servers.")
     if consumer_reread is not None:
@@ -78,6 +79,8 @@ def set_(
         raise ConfigurationError(f"{name!r} is no organization's name", remedy=remedy)
     _check_server(session, name, tenant)
     _save(session, name, tenant, stored.version, stored.document)
+    if malformed:
+        output.warn(f"{malformed}. It was replaced.")
 
 
 def _check_server(session: Session, name: str, tenant: TenantSpec) -> None:
@@ -115,14 +118,12 @@ def _apply(session: Session, name: str) -> None:
 @app.command("list")
 def list_(format_: Format = "") -> None:
     """List the tenants."""
-    session = Session()
-    items = []
-    for name in filter(is_name, session.store.names(TenantSpec)):
-        tenant = session.store.read(TenantSpec, name).document
-        if tenant is not None:
-            items.append(shown(name, tenant))
+    items = [
+        problem(name, found) if isinstance(found, DocumentMalformed) else shown(name, found)
+        for name, found in Session().every(TenantSpec)
+    ]
     columns = ("name", "organization", "server", "cloud", "authority", "paused", "consumer_reread")
-    output.rows(items, columns, empty="no tenants: vb365 tenant set NAME --server SERVER")
+    output.rows(items, with_problems(items, columns), empty="no tenants: vb365 tenant set NAME --server SERVER")
 
 
 @app.command()
@@ -157,16 +158,22 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="don't ask")] = False,
     format_: Format = "",
 ) -> None:
-    """Take a tenant out of service: log out, destroy its secrets, remove it."""
+    """Take a tenant out of service: log out, destroy its secrets, remove it.
+
+    Works also for one whose document is gone already.
+    """
     session = Session()
-    session.tenant(name)
+    stands = session.store.read(TenantSpec, check_name(name)).document is not None
+    status = None if stands else session.status(name)
+    if not stands and (status is None or status.state == State.REVOKED):
+        session.tenant(name)  # says that there is none
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigurationError("removing destroys the tenant's secrets", remedy="Add --yes.")
         agreed(f"Remove {name} and destroy its secrets? A new sign-in will be needed to undo this.")
     session.post(name, str(uuid4()), Request(action="remove", claimed_by=session.who()))
     outcome = _await_removed(session, name)
-    if session.delete(TenantSpec.kind, name):
+    if not stands or session.delete(TenantSpec.kind, name):
         output.done(f"tenant {name} removed. {outcome}", name=name, outcome="removed", text=outcome)
     else:
         text = "its document stays until an admin deletes it: vb365 tenant remove, with an admin's token"

@@ -208,7 +208,7 @@ class StoreUnavailable(StoreError):
 class DocumentMalformed(StoreError):
     """The document at this path has not the form it must have, or is of a newer version of this program."""
 
-    default_remedy = "Write the document again with the command line, or upgrade the service."
+    default_remedy = "Write it again, with vb365 tenant set or vb365 server set; if a newer version wrote it, upgrade this one."
 
 
 class VersionConflict(StoreError):
