@@ -81,6 +81,21 @@ def test_a_reread_is_held_against_the_measured_life_too(vb365: Vb365, with_serve
     assert (code, "15m tokens" in err) == (2, True)
 
 
+def test_a_reread_that_stands_already_keeps_nobody_from_changing_something_else(
+    vb365: Vb365, with_server: None, openbao: OpenBao, mount: str
+) -> None:
+    """The life was measured later, or became shorter: it is warned about."""
+    command = ("tenant", "set", "acme", "--server", "vbr", "--organization", "a.b", "--consumer-reread", "1h")
+    assert vb365(*command)[0] == 0
+    assert vb365("server", "set", "vbr", "--token-life", "15m")[0] == 0
+
+    code, _, err = vb365(*command, "--expected-account", "admin@a.b")
+
+    assert (code, "15m tokens" in err) == (0, True)
+    assert openbao.document(mount, "tenants/acme")["expected_account"] == "admin@a.b"
+    assert vb365("tenant", "set", "acme", "--consumer-reread", "50m")[0] == 2
+
+
 @pytest.mark.parametrize("answer", ["n\n", "\n", ""])
 def test_removing_a_tenant_needs_a_yes(
     vb365: Vb365, with_server: None, answer: str, monkeypatch: pytest.MonkeyPatch, openbao: OpenBao, mount: str

@@ -77,14 +77,17 @@ def set_(
     if stored.document is None and not organization and "." not in name:
         remedy = "Give --organization contoso.onmicrosoft.com, in the exact case that VB365 shows."
         raise ConfigurationError(f"{name!r} is no organization's name", remedy=remedy)
-    _check_server(session, name, tenant)
+    _check_server(session, name, tenant, stored.document)
     _save(session, name, tenant, stored.version, stored.document)
     if malformed:
         output.warn(f"{malformed}. It was replaced.")
 
 
-def _check_server(session: Session, name: str, tenant: TenantSpec) -> None:
-    """See that the server exists and can serve consumers that read so rarely, as far as its token life is known."""
+def _check_server(session: Session, name: str, tenant: TenantSpec, old: TenantSpec | None) -> None:
+    """See that the server exists and can serve consumers that read so rarely, as far as its token life is known.
+
+    What stood already is warned about: it must not keep anybody from changing something else.
+    """
     server, status = session.server(tenant.server).document, session.status(name)
     measured = status.expires_at - status.issued_at if status and status.expires_at and status.issued_at else None
     life = (server.token_life if server else None) or measured
@@ -93,8 +96,10 @@ def _check_server(session: Session, name: str, tenant: TenantSpec) -> None:
     policy, reread = Policy(), tenant.consumer_reread
     if text := unserved(life, reread, policy):
         remedy = "Have consumers read more often (--consumer-reread), or lengthen AuthTokenLifeTime on the VB365 server."
-        raise ConfigurationError(text, remedy=remedy)
-    if budget_left(life, reread, policy).total_seconds() <= 0:
+        if old is None or (old.server, old.consumer_reread) != (tenant.server, tenant.consumer_reread):
+            raise ConfigurationError(text, remedy=remedy)
+        output.warn(f"{text}. {remedy}")
+    elif budget_left(life, reread, policy).total_seconds() <= 0:
         output.warn(
             f"no outage budget is left: tokens live {output.length(life)}, consumers read every {output.length(reread)}."
         )
