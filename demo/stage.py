@@ -72,7 +72,7 @@ class Stage:
                        show=False)
         )  # fmt: skip
         for result in made["results"]:
-            print(f"     {result['outcome']:9} {result['title']}")
+            print(f"     {result['outcome']:9} {result['object']}")
         self._role_id = made["role_id"]
         secret = self.directory / "secret-id"
         secret.touch(mode=0o600)

@@ -11,7 +11,8 @@ from pydantic import ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from vault_plugin.core.documents import Duration, parse_duration
-from vault_plugin.core.errors import ConfigurationError
+from vault_plugin.core.errors import ConfigurationError, NameRefused
+from vault_plugin.core.names import check_mount
 from vault_plugin.core.tenants import Allowed, https_origin
 from vault_plugin.vault.environment import is_injected_by_kubernetes
 
@@ -48,6 +49,15 @@ class Settings(BaseSettings):
     list_interval: Duration = parse_duration("60s")
     reread_after: Duration = parse_duration("10m")
     stop_grace: Duration = parse_duration("25s")
+
+    @field_validator("mount")
+    @classmethod
+    def _mount(cls, value: str) -> str:
+        try:
+            return check_mount(value)
+        except NameRefused:
+            msg = "must be a path like vb365 or team/vb365"
+            raise ValueError(msg) from None
 
     @field_validator("authorities", "clients", mode="before")
     @classmethod

@@ -125,7 +125,7 @@ def _untrusted(error: Exception) -> NotSent:
     cause = next((text for text in _causes(error) if "verif" in text or "ingerprint" in text), "TLS failed")
     remedy = (
         "If the server is the right one, trust it: a CA bundle for the service (VB365_CA_BUNDLE) for Microsoft's side; "
-        "for a VB365 server: vb365 server set NAME --ca-file PEM, or --fingerprint-sha256 HEX."
+        "for a VB365 server: vb365 server set SERVER --ca-file PEM, or --fingerprint-sha256 HEX."
     )
     return NotSent(f"its certificate isn't trusted ({cause})", "CertificateNotTrusted", remedy)
 

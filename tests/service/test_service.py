@@ -226,6 +226,23 @@ def test_removing_a_tenant_ends_its_session_and_its_secrets(deployment: Deployme
     assert deployment.vb365("token", "acme").returncode == 3
 
 
+def test_a_tenant_whose_document_is_gone_can_still_be_removed(deployment: Deployment) -> None:
+    """As its status says."""
+    deployment.veeam.token_life = 600
+    deployment.server()
+    deployment.tenant()
+    deployment.start(VB365_LIST_INTERVAL="1s")
+    deployment.sign_in()
+    deployment.bao.api("DELETE", f"{deployment.mount}/metadata/tenants/acme")
+    deployment.wait_for("a word", lambda: deployment.status()["reason"] == "TenantRemoved", 10)
+    assert "vb365 tenant remove acme" in deployment.ok("status", "acme")
+
+    assert "removed" in deployment.ok("tenant", "remove", "acme", "--yes")
+
+    assert deployment.document("credentials/acme")["state"] == "revoked"
+    assert "acme" not in deployment.ok("status")
+
+
 def test_status_and_token_for_people_and_programs(deployment: Deployment) -> None:
     """Tables mask the token; JSON and --field print it."""
     deployment.server()

@@ -98,10 +98,52 @@ class Dropped(Exception):
     """The connection is closed without an answer."""
 
 
+def fault_of(content: dict[str, Any]) -> Fault:
+    """Read a fault as `POST /_sim/fault` takes it: route, times (null: until cleared), hang, drop, status, body, retry_after.
+
+    Raises:
+        ValueError: a key isn't known, or a value isn't of its kind.
+    """
+    unknown = set(content) - {"route", "times", "hang", "drop", "status", "body", "retry_after"}
+    if unknown or content.get("drop", "") not in ("", "before", "after"):
+        raise ValueError(f"not known: {', '.join(sorted(unknown)) or content['drop']}")
+    response = None
+    if "status" in content:
+        body = content.get("body", "")
+        headers = {"Retry-After": str(content["retry_after"])} if "retry_after" in content else {}
+        text = body if isinstance(body, str) else json.dumps(body)
+        response = Response(int(content["status"]), text.encode(), headers)
+    times = content.get("times", 1)
+    return Fault(
+        str(content.get("route", "/")),
+        times=None if times is None else int(times),
+        hang=float(content.get("hang", 0)),
+        response=response,
+        drop=content.get("drop", ""),
+    )
+
+
+def _control(request: Request, faults: Faults) -> Response | None:
+    """Answer what is asked of the faults themselves."""
+    if request.method == "POST" and request.path == "/_sim/clear":
+        faults.clear()
+        return json_response(200, {})
+    if request.method == "POST" and request.path == "/_sim/fault":
+        try:
+            faults.add(fault_of(json.loads(request.body)))
+        except (ValueError, TypeError, AttributeError) as error:
+            return json_response(400, {"error": str(error)})
+        return json_response(200, {})
+    return None
+
+
 def with_faults(app: App, faults: Faults, stop: threading.Event) -> App:
     """Return the app with its faults."""
 
     def faulty(request: Request) -> Response:
+        control = _control(request, faults)
+        if control is not None:
+            return control
         fault = None if request.path.startswith("/_sim/") else faults.take(request.path)
         if fault is None:
             return app(request)

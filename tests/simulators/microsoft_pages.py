@@ -37,6 +37,8 @@ def _set(simulator: "MicrosoftSimulator", wanted: dict[str, object]) -> Response
     for name, value in wanted.items():
         if name in SETTINGS:
             setattr(simulator, name, value)
+        elif name in {"unknown_tenants", "omit_on_refresh"} and isinstance(value, list):
+            setattr(simulator, name, {str(each) for each in value})
         elif name == "approve":
             simulator.approve(str(value))
         elif name == "decline":

@@ -13,6 +13,10 @@ from datetime import datetime, timedelta
 from tests.simulators.http import Request, Response, json_response
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+SETTINGS = {
+    "antiforgery_always_off", "assertion_once", "check_assertion_age", "error_shape", "old_access", "operators_only",
+    "other_sessions", "refresh_life", "refresh_tokens", "reject_assertions", "throttle", "token_life",
+}  # fmt: skip
 WINDOWS = (("second", 1), ("minute", 60), ("hour", 3600))
 
 
@@ -278,18 +282,14 @@ class VeeamSimulator:
         if request.path == "/_sim/accepts":
             return json_response(200, {"accepted": self.accepts(str(json.loads(request.body)["access_token"]))})
         for name, value in json.loads(request.body).items():
-            if name not in {
-                "token_life",
-                "refresh_tokens",
-                "old_access",
-                "other_sessions",
-                "operators_only",
-                "error_shape",
-                "reject_assertions",
-                "throttle",
-            }:
+            if name == "revoke_all":
+                self.revoke_all()
+            elif name in {"organizations", "versions"}:
+                setattr(self, name, set(value))
+            elif name in SETTINGS:
+                setattr(self, name, value)
+            else:
                 return json_response(400, {"error": f"unknown setting {name}"})
-            setattr(self, name, value)
         return json_response(200, {})
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from vault_plugin.core import errors
 from vault_plugin.core.documents import parse_duration
 from vault_plugin.core.errors import BindingRefused, DocumentMalformed, NameRefused
-from vault_plugin.core.names import check_name, is_organization, is_request_id
+from vault_plugin.core.names import check_mount, check_name, fill, is_organization, is_request_id
 from vault_plugin.core.published import Request, Token
 from vault_plugin.core.secret import MASK, REVEAL, Secret
 from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec, bind, changed_fields, check_allowed
@@ -96,6 +96,31 @@ def test_organizations_keep_their_case_and_request_ids_their_bounds() -> None:
     assert not is_request_id("..")
     assert not is_request_id("a/b")
     assert not is_request_id("x" * 65)
+
+
+@pytest.mark.parametrize("mount", ["vb365", "/vb365/", "team/vb365", "Team_1/vb.365-x"])
+def test_mounts_are_paths_of_plain_segments(mount: str) -> None:
+    """Slashes around it are no part of it."""
+    assert check_mount(mount) == mount.strip("/")
+
+
+@pytest.mark.parametrize(
+    "mount", ["", "/", "+", "a/+", "a*", "a b", 'x"y', "a//b", "../sys", "a/..", "a\nb", "{{x}}", "x" * 129]
+)
+def test_a_mount_that_could_widen_a_policy_is_refused(mount: str) -> None:
+    """As names are."""
+    with pytest.raises(NameRefused):
+        check_mount(mount)
+
+
+def test_a_remedys_open_names_are_filled_as_whole_words() -> None:
+    """Variables whose names contain one stay; what isn't known stays open."""
+    text = "vb365 status NAME, vb365 server show SERVER, VAULT_NAMESPACE, VAULT_TLS_SERVER_NAME, MOUNT-admin"
+
+    filled = "vb365 status a.b, vb365 server show vbr, VAULT_NAMESPACE, VAULT_TLS_SERVER_NAME, team-vb365-admin"
+    assert fill(text, tenant="a.b", server="vbr", mount="team/vb365") == filled
+    assert fill(text, tenant="\\1") == text.replace("NAME,", "\\1,", 1)
+    assert fill(text) == text
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
@@ -235,3 +260,9 @@ def test_every_error_says_what_to_do_and_stands_in_the_tree() -> None:
     for kind in seen:
         assert kind.__name__ in (errors.__doc__ or "")
         assert kind("text").remedy()
+
+
+def test_a_tenant_that_names_a_wild_server_is_malformed_like_any_other() -> None:
+    """Whoever reads documents knows one error for it."""
+    with pytest.raises(DocumentMalformed, match="server"):
+        TenantSpec.from_vault("tenants/acme", {"server": "+"})

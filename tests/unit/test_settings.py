@@ -27,6 +27,7 @@ def test_a_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
         ("VB365_TYPO=1", "VB365_TYPO"),
         ("MOUNT=vb365", ":1: not a line"),
         ("VB365_MOUNT", ":1: not a line"),
+        ('VB365_MOUNT=x"+', "VB365_MOUNT: .*team/vb365"),
         ("VB365_SWEEP_INTERVAL=soon", "VB365_SWEEP_INTERVAL"),
         ("VB365_VAULT_AUTH=simtok-secret", "VB365_VAULT_AUTH"),
         ("VB365_LIST_INTERVAL=0s", "VB365_LIST_INTERVAL"),

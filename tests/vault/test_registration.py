@@ -9,7 +9,7 @@ import pytest
 from tests.openbao import OpenBao, fresh_mount
 from vault_plugin.core.errors import ConfigurationError, NameRefused, StoreDenied
 from vault_plugin.core.secret import Secret
-from vault_plugin.vault import policies, registration
+from vault_plugin.vault import policies, registration, unwrapping
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
 from vault_plugin.vault.registration import Plan
@@ -104,13 +104,18 @@ def test_a_policy_edited_by_hand_is_found_and_mended(connection: Connection, ope
     assert {result.outcome for result in registration.check(connection, plan)} == {"unchanged"}
 
 
-def test_settings_changed_by_hand_are_found(connection: Connection, openbao: OpenBao, mount: str) -> None:
+def test_settings_changed_by_hand_are_found_and_mended(connection: Connection, openbao: OpenBao, mount: str) -> None:
     """max_versions, cas_required, delete_version_after."""
     openbao.api("POST", f"{mount}/config", {"max_versions": 10, "cas_required": False, "delete_version_after": "1h"})
 
     results = registration.check(connection, Plan(mount=mount))
     drifted = next(result for result in results if result.outcome == "drifted")
     assert len(drifted.details) == 3
+
+    registration.apply(connection, Plan(mount=mount))
+    assert {result.outcome for result in registration.check(connection, Plan(mount=mount))} == {"unchanged"}
+    openbao.api("POST", f"{mount}/data/tokens/a", {"options": {"cas": 0}, "data": {"a": 1}})
+    assert openbao.api("GET", f"{mount}/data/tokens/a")["data"]["metadata"]["deletion_time"] == ""
 
 
 def test_a_consumers_policy_reads_one_tenant_only(openbao: OpenBao, connection: Connection) -> None:
@@ -181,12 +186,12 @@ def test_a_wrapped_secret_id_is_unwrapped_once_into_a_private_file(connection: C
     assert wrapped.wrapping_token is not None
     to = tmp_path / "secret-id"
 
-    registration.unwrap(connection, wrapped.wrapping_token, to, role=plan.role)
+    unwrapping.unwrap(connection, wrapped.wrapping_token, to, role=plan.role)
 
     assert stat.S_IMODE(to.stat().st_mode) == 0o600
     assert to.read_text()
     with pytest.raises(StoreDenied, match="used already"):
-        registration.unwrap(connection, wrapped.wrapping_token, to, role=plan.role)
+        unwrapping.unwrap(connection, wrapped.wrapping_token, to, role=plan.role)
 
 
 def test_a_foreign_wrapping_token_is_not_unwrapped(connection: Connection, openbao: OpenBao, tmp_path: Path) -> None:
@@ -195,6 +200,6 @@ def test_a_foreign_wrapping_token_is_not_unwrapped(connection: Connection, openb
     token = Secret(answer.json()["wrap_info"]["token"])
 
     with pytest.raises(StoreDenied, match="sys/wrapping/wrap"):
-        registration.unwrap(connection, token, tmp_path / "secret-id", role="vb365-service")
+        unwrapping.unwrap(connection, token, tmp_path / "secret-id", role="vb365-service")
 
     assert not (tmp_path / "secret-id").exists()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vault_plugin.cli import exits, plan, register, server, sign_in, status, tenant
-from vault_plugin.cli.session import Options, begin, form
+from vault_plugin.cli.session import Options, begin, form, given, mount_path
 from vault_plugin.core.errors import ConfigurationError, Error
 
 app = typer.Typer(
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
     try:
         app(arguments)
     except Error as error:
-        exits.show(error, as_json=_as_json(), name=_name(arguments))
+        _show(error)
         return int(exits.code_of(error))
     except KeyboardInterrupt:
         return int(exits.Exit.INTERRUPTED)
@@ -73,14 +73,14 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _as_json() -> bool:
+def _show(error: Error) -> None:
+    """Show an error with the names that the command was given."""
     try:
-        return form() == "json"
+        as_json = form() == "json"
     except ConfigurationError:
-        return False
-
-
-def _name(arguments: list[str]) -> str:
-    """Return the name in a command like ``sign-in NAME``, for the remedy's text."""
-    plain = [word for word in arguments if not word.startswith("-")]
-    return plain[1] if len(plain) > 1 and plain[0] in ("sign-in", "cancel", "status", "rotate", "token") else ""
+        as_json = False
+    try:
+        place = mount_path()
+    except ConfigurationError:
+        place = ""
+    exits.show(error, as_json=as_json, tenant=given().tenant, server=given().server, mount=place)

@@ -6,6 +6,7 @@ from enum import IntEnum
 from typing import Final
 
 from vault_plugin.core import errors
+from vault_plugin.core.names import fill
 
 
 class Exit(IntEnum):
@@ -67,9 +68,9 @@ def code_of(error: errors.Error) -> Exit:
     return next(code for kind, code in CODES if isinstance(error, kind))
 
 
-def show(error: errors.Error, *, as_json: bool, name: str = "") -> None:
+def show(error: errors.Error, *, as_json: bool, tenant: str = "", server: str = "", mount: str = "") -> None:
     """Print what happened and what to do, to stderr."""
-    remedy = error.remedy().replace("NAME", name) if name else error.remedy()
+    remedy = fill(error.remedy(), tenant=tenant, server=server, mount=mount)
     if as_json:
         content = {"error": str(error), "reason": error.reason, "remedy": remedy, "exit_code": int(code_of(error))}
         print(json.dumps(content), file=sys.stderr)

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from vault_plugin.cli import output
-from vault_plugin.cli.session import Format, Session
+from vault_plugin.cli.session import Format, Session, form, remember_server
 from vault_plugin.core.capacity import capacity
 from vault_plugin.core.documents import parse_duration, seconds
-from vault_plugin.core.errors import ConfigurationError, NotFound
-from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed
 from vault_plugin.core.published import Status
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
@@ -24,7 +23,7 @@ COLUMNS = ("server", "tenants", "token_life", "consumer_reread", "keeps", "at_mo
 
 
 def plan(
-    server: Annotated[str, typer.Argument(metavar="[SERVER]", help="one server [default: all]")] = "",
+    server: Annotated[str, typer.Argument(metavar="[SERVER]", help="one server [default: all]", callback=remember_server)] = "",
     tenants: Annotated[int | None, typer.Option(min=1, help="plan for so many tenants [default: those that are]")] = None,
     token_life: Annotated[str | None, typer.Option(help="plan with this token life, like 60m [default: as measured]")] = None,
     consumer_reread: Annotated[str | None, typer.Option(help="plan with this interval [default: the slowest]")] = None,
@@ -33,16 +32,16 @@ def plan(
     """Tell whether each server's throttle keeps its tenants fresh, and what would."""
     session = Session()
     of_server: dict[str, list[tuple[str, TenantSpec]]] = defaultdict(list)
-    for name in filter(is_name, session.store.names(TenantSpec)):
-        tenant = session.store.read(TenantSpec, name).document
-        if tenant is not None:
+    for name, tenant in session.every(TenantSpec):
+        if isinstance(tenant, DocumentMalformed):
+            output.warn(f"tenant {name} isn't counted: {tenant}")
+        else:
             of_server[tenant.server].append((name, tenant))
-    names = [check_name(server, "server")] if server else [n for n in session.store.names(ServerSpec) if is_name(n)]
-    items = []
-    for name in names:
-        spec = session.store.read(ServerSpec, name).document
-        if spec is None:
-            raise NotFound(f"there is no server {name}", remedy="See: vb365 server list.")
+    items: list[dict[str, Any]] = []
+    for name, spec in _servers(session, server):
+        if isinstance(spec, DocumentMalformed):
+            items.append({"server": name, "verdict": str(spec)})
+            continue
         own = of_server[name]
         life = _duration("--token-life", token_life) or spec.token_life or _measured(session, own) or USUAL_LIFE
         reread = _duration("--consumer-reread", consumer_reread)
@@ -51,27 +50,51 @@ def plan(
     output.rows(items, COLUMNS, empty="no servers: vb365 server set NAME --url URL")
 
 
+def _servers(session: Session, server: str) -> Sequence[tuple[str, ServerSpec | DocumentMalformed]]:
+    """Return the one that is asked for, which must exist, or all."""
+    if not server:
+        return session.every(ServerSpec)
+    spec = session.server(server).document
+    return [(server, spec)] if spec is not None else []
+
+
 def _item(name: str, spec: ServerSpec, tenants: int, life: timedelta, reread: timedelta) -> dict[str, Any]:
     """Return one server's row: numbers for programs, the verdict and the remedy for people."""
-    found = capacity(spec.throttle, life, reread, tenants, Policy())
+    policy = Policy()
+    found = capacity(spec.throttle, life, reread, tenants, policy)
     unlimited = math.isinf(found.comfortable)
-    verdict = "ok"
-    if tenants > found.comfortable:
-        needed = f"a token life (AuthTokenLifeTime) of {found.life_needed}" if found.life_needed else "no token life"
+    keeps, at_most, life_needed, verdict = found.comfortable, found.most, found.life_needed, "ok"
+    slow = unserved(life, reread, policy)
+    if slow:
+        keeps = at_most = 0.0
+        unlimited = False
+        least = timedelta(minutes=math.ceil((reread + policy.margin) * 1.5 / timedelta(minutes=1)))
+        life_needed = max(least, life_needed) if life_needed else None
+        verdict = f"{slow}: have them read more often, or a token life (AuthTokenLifeTime) of {output.length(least)} is needed"
+    elif tenants > found.comfortable:
+        needed = f"a token life (AuthTokenLifeTime) of {output.length(life_needed)}" if life_needed else "no token life"
         late = "tokens will expire" if tenants > found.most else "an outage will be noticed"
         verdict = f"{late}: {needed} or {found.addresses} addresses would do"
+    shown = output.length if form() == "table" else seconds
     return {
         "server": name,
         "tenants": tenants,
         "throttle": str(spec.throttle),
-        "token_life": f"{seconds(life)}s",
-        "consumer_reread": f"{seconds(reread)}s",
-        "keeps": None if unlimited else int(found.comfortable),
-        "at_most": None if unlimited else int(found.most),
-        "token_life_needed": f"{seconds(found.life_needed)}s" if found.life_needed else None,
-        "addresses_needed": found.addresses,
+        "token_life": shown(life),
+        "consumer_reread": shown(reread),
+        "keeps": None if unlimited else int(keeps),
+        "at_most": None if unlimited else int(at_most),
+        "token_life_needed": shown(life_needed) if life_needed else None,
+        "addresses_needed": None if slow else found.addresses,
         "verdict": verdict,
     }
+
+
+def unserved(life: timedelta, reread: timedelta, policy: Policy) -> str:
+    """Say that consumers which read so rarely can't be served with such tokens, or nothing."""
+    if reread + policy.margin <= life * 2 / 3:
+        return ""
+    return f"consumers that read every {output.length(reread)} can't be served with {output.length(life)} tokens"
 
 
 def _measured(session: Session, tenants: Sequence[tuple[str, TenantSpec]]) -> timedelta | None:

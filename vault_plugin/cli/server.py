@@ -1,5 +1,6 @@
 """``vb365 server``: the VB365 servers, written by an admin."""
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -8,8 +9,8 @@ from pydantic import ValidationError
 
 from vault_plugin.cli import output
 from vault_plugin.cli.session import Format, ServerName, Session
-from vault_plugin.core.errors import ConfigurationError, StoreDenied
-from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed, StoreDenied
+from vault_plugin.core.names import check_name
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 
 app = typer.Typer(help="VB365 servers (admins only).", no_args_is_help=True)
@@ -21,7 +22,7 @@ TRUST = ("ca_pem", "fingerprint_sha256", "insecure")
 
 def shown(name: str, server: ServerSpec) -> dict[str, Any]:
     """Return a server as it is shown: its trust in a word."""
-    trust = "system's authorities"
+    trust = "system's authorities, or the service's VB365_CA_BUNDLE"
     if server.ca_pem:
         trust = "CA (PEM)"
     elif server.fingerprint_sha256:
@@ -47,10 +48,10 @@ def set_(
     """Create or change a server. Only what is given is changed."""
     check_name(name, "server")
     session = Session()
-    stored = session.store.read(ServerSpec, name)
+    stored, problem = session.to_write(ServerSpec, name)
     if stored.document is None and url is None:
         raise ConfigurationError(
-            f"server {name} is new: --url is needed", remedy="vb365 server set NAME --url https://HOST:4443"
+            f"server {name} is new: --url is needed", remedy="vb365 server set SERVER --url https://HOST:4443"
         )
     changes: dict[str, Any] = {
         "url": url,
@@ -73,22 +74,35 @@ def set_(
         output.done(f"server {name} unchanged", name=name, outcome="unchanged")
         return
     session.save(name, server, stored.version)
+    if problem:
+        output.warn(f"{problem}. It was replaced.")
     if server.insecure:
         output.warn("--insecure: anybody between the service and this server can read its tokens.")
     outcome = "updated" if stored.document else "created"
-    output.done(f"server {name} {outcome}: {server.url}, trust: {shown(name, server)['trust']}", name=name, outcome=outcome)
+    text = f"server {name} {outcome}: {server.url}, trust: {shown(name, server)['trust']}"
+    when = "; the service takes it up within a minute" if stored.version else ""
+    output.done(f"{text}{when}", name=name, outcome=outcome)
 
 
 @app.command("list")
 def list_(format_: Format = "") -> None:
     """List the servers."""
-    session = Session()
-    items = []
-    for name in filter(is_name, session.store.names(ServerSpec)):
-        server = session.store.read(ServerSpec, name).document
-        if server is not None:
-            items.append(shown(name, server))
-    output.rows(items, ("name", "url", "api_version", "trust", "throttle"), empty="no servers: vb365 server set NAME --url URL")
+    items = [
+        problem(name, found) if isinstance(found, DocumentMalformed) else shown(name, found)
+        for name, found in Session().every(ServerSpec)
+    ]
+    columns = ("name", "url", "api_version", "trust", "throttle")
+    output.rows(items, with_problems(items, columns), empty="no servers: vb365 server set NAME --url URL")
+
+
+def problem(name: str, error: DocumentMalformed) -> dict[str, Any]:
+    """Return what a list shows of a document that can't be read."""
+    return {"name": name, "problem": f"{error}. {error.remedy()}"}
+
+
+def with_problems(items: list[dict[str, Any]], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns, with one for problems where there are any."""
+    return (*columns, "problem") if any("problem" in item for item in items) else columns
 
 
 @app.command()
@@ -107,11 +121,12 @@ def remove(
     """Remove a server. Its tenants' credentials stay; they aren't rotated until it is back."""
     session = Session()
     session.server(name)
-    users = [
-        tenant
-        for tenant in filter(is_name, session.store.names(TenantSpec))
-        if (spec := session.store.read(TenantSpec, tenant).document) is not None and spec.server == name
-    ]
+    users = []
+    for tenant, found in session.every(TenantSpec):
+        if isinstance(found, DocumentMalformed):
+            output.warn(f"whether tenant {tenant} uses it isn't known: {found}")
+        elif found.server == name:
+            users.append(tenant)
     if users and not force:
         remedy = "Move or remove them first, or use --force."
         raise ConfigurationError(f"server {name} is used by {', '.join(users[:5])}", remedy=remedy)
@@ -140,6 +155,11 @@ def _read_pem(path: Path) -> str:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"--ca-file {path}: {getattr(error, 'strerror', 'not text')}") from None
-    if "BEGIN CERTIFICATE" not in text or "PRIVATE KEY" in text:
+    try:
+        ssl.create_default_context(cadata=text)
+        good = "BEGIN CERTIFICATE" in text and "PRIVATE KEY" not in text
+    except (ssl.SSLError, ValueError, TypeError):
+        good = False
+    if not good:
         raise ConfigurationError(f"--ca-file {path} isn't a PEM certificate", remedy="Give the CA's certificate, without keys.")
     return text

@@ -4,6 +4,7 @@ import getpass
 import os
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,8 +14,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vault_plugin.core.errors import ConfigurationError, NotFound, StoreDenied, VersionConflict
-from vault_plugin.core.names import check_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed, NotFound, StoreDenied, VersionConflict
+from vault_plugin.core.names import check_mount, check_name, is_name
 from vault_plugin.core.ports import D, Letter, Stored
 from vault_plugin.core.published import Request, Status
 from vault_plugin.core.secret import Secret
@@ -27,6 +28,8 @@ from vault_plugin.vault.store import KvStore
 
 Form = Literal["table", "json"]
 WRITE_PATIENCE = timedelta(seconds=10)
+#: So many documents are read at a time.
+READERS = 8
 
 
 @dataclass
@@ -39,6 +42,9 @@ class Options:
     tls_skip_verify: bool = False
     mount: str = ""
     form: str = ""
+    #: The names that the command was given, for the remedy of an error.
+    tenant: str = ""
+    server: str = ""
 
 
 _options: ContextVar[Options] = ContextVar("options")
@@ -66,6 +72,15 @@ def form() -> Form:
     return "json" if chosen == "json" else "table"
 
 
+def mount_path() -> str:
+    """Return the mount.
+
+    Raises:
+        NameRefused: it could not stand in a policy.
+    """
+    return check_mount(given().mount or os.environ.get("VB365_MOUNT", "") or "vb365")
+
+
 def _choose(value: str) -> str:
     if value:
         given().form = value
@@ -76,8 +91,22 @@ Format = Annotated[
     str,
     typer.Option("--format", help="table or json [env: VB365_FORMAT]", callback=_choose, expose_value=True, show_default=False),
 ]
-TenantName = Annotated[str, typer.Argument(metavar="NAME", help="the tenant's name")]
-ServerName = Annotated[str, typer.Argument(metavar="NAME", help="the server's name")]
+
+
+def remember_tenant(value: str) -> str:
+    """Take the name of the tenant that the command is about."""
+    given().tenant = value
+    return value
+
+
+def remember_server(value: str) -> str:
+    """Take the name of the server that the command is about."""
+    given().server = value
+    return value
+
+
+TenantName = Annotated[str, typer.Argument(metavar="NAME", help="the tenant's name", callback=remember_tenant)]
+ServerName = Annotated[str, typer.Argument(metavar="NAME", help="the server's name", callback=remember_server)]
 
 
 class Session:
@@ -109,7 +138,7 @@ class Session:
     @property
     def mount(self) -> str:
         """Return the mount."""
-        return (given().mount or os.environ.get("VB365_MOUNT", "") or "vb365").strip("/")
+        return mount_path()
 
     @cached_property
     def store(self) -> KvStore:
@@ -137,6 +166,33 @@ class Session:
         if stored.document is None:
             raise NotFound(f"there is no {what} {name}", remedy=f"List them: vb365 {what} list.")
         return stored
+
+    def every(self, model: type[D]) -> list[tuple[str, D | DocumentMalformed]]:
+        """Return all documents of a kind by name; in the place of one that can't be read stands the error."""
+
+        def read(name: str) -> tuple[str, D | DocumentMalformed | None]:
+            try:
+                return name, self.store.read(model, name).document
+            except DocumentMalformed as error:
+                return name, error
+
+        names = sorted(name for name in self.store.names(model) if is_name(name))
+        with ThreadPoolExecutor(READERS) as pool:
+            return [(name, found) for name, found in pool.map(read, names) if found is not None]
+
+    def to_write(self, model: type[D], name: str) -> tuple[Stored[D], str]:
+        """Return what stands there for a command that writes it, and what is wrong with it: then it counts as nothing.
+
+        Raises:
+            DocumentMalformed: a newer version of this program wrote it.
+        """
+        try:
+            return self.store.read(model, name), ""
+        except DocumentMalformed as error:
+            if error.reason == "NewerSchema":
+                raise
+            answer = self.store.ask("GET", f"{self.mount}/data/{model.kind}/{name}", f"reading {model.kind}/{name}")
+            return Stored(int(answer.data["metadata"]["version"]), None), str(error)
 
     def save(self, name: str, document: TenantSpec | ServerSpec, version: int) -> None:
         """Write a spec if nobody else did since it was read."""

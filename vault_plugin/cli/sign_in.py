@@ -1,7 +1,8 @@
 """``vb365 sign-in`` and ``vb365 cancel``: a person signs in at Microsoft, once."""
 
 import sys
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Annotated
 from uuid import uuid4
@@ -11,16 +12,22 @@ import typer
 from rich.panel import Panel
 
 from vault_plugin.cli import output
-from vault_plugin.cli.exits import Failed
+from vault_plugin.cli.exits import Failed, TimedOut
 from vault_plugin.cli.session import Format, Session, TenantName, form, pause
 from vault_plugin.cli.waiting import await_request, event, patiently, progress
 from vault_plugin.core.errors import NotFound
 from vault_plugin.core.names import check_name
-from vault_plugin.core.published import Prompt, Request, Status
+from vault_plugin.core.published import LastError, Prompt, Request, SignInStatus, Status
 from vault_plugin.core.states import State
 
 #: Ended this way the sign-in is a success.
 SIGNED_IN = "SignedIn"
+
+#: How long an answer of Microsoft's is waited on, when Veeam or Vault is in trouble and when nothing is told at all.
+ERROR_FOR = timedelta(seconds=30)
+APPROVED_FOR = timedelta(seconds=60)
+#: The service polls once more at the code's expiry and then tells the end; after this it won't.
+EXPIRED_FOR = timedelta(seconds=60)
 
 
 def sign_in(
@@ -49,11 +56,7 @@ def sign_in(
     if no_wait:
         output.done(f"The sign-in goes on without you. vb365 status {name} tells how it ended.", sign_in=prompt.sign_in_id)
         return
-    try:
-        _follow(session, name, prompt)
-    except KeyboardInterrupt:
-        print(f"\nThe code stays valid. To end it: vb365 cancel {name}", file=sys.stderr)
-        raise
+    _follow(session, name, prompt)
 
 
 def _prompt(session: Session, name: str) -> Prompt | None:
@@ -94,27 +97,91 @@ def _show(prompt: Prompt, *, joined: bool) -> None:
 
 
 def _follow(session: Session, name: str, prompt: Prompt) -> None:
-    """Show the countdown until the sign-in ended."""
-    with progress("waiting for the person ...") as tell:
-        while True:
-            status = patiently(lambda: session.status(name), tries=60)
-            if status is not None and status.sign_in is not None:
-                if status.sign_in.id != prompt.sign_in_id or status.sign_in.state == "ended":
+    """Show how far the sign-in is until it ended. Ctrl-C leaves it to the service, and says what that means now.
+
+    Raises:
+        TimedOut: the code expired, or Microsoft has answered, and the service says nothing more or no good.
+    """
+    watch = _Watch(name, prompt)
+    try:
+        with progress("waiting for the person ...") as tell:
+            while True:
+                status = patiently(lambda: session.status(name), tries=60)
+                if watch.over(status):
                     break
-                if status.sign_in.state == "approved":
-                    tell("Microsoft has answered; exchanging at Veeam ...")
-                else:
-                    tell(f"waiting for the person; the code expires {output.ago(prompt.expires_at)}")
-            pause(1.0)
-    _tell_end(session, name)
+                tell(watch.text)
+                pause(1.0)
+    except KeyboardInterrupt:
+        left = f"The code stays valid. To end it: vb365 cancel {name}"
+        if watch.approved_at is not None:
+            left = f"Microsoft has answered already; the service goes on by itself: vb365 status {name}"
+        print(f"\n{left}", file=sys.stderr)
+        raise
+    _tell_end(session, name, prompt)
 
 
-def _tell_end(session: Session, name: str) -> None:
-    """Say how the newest sign-in ended."""
+class _Watch:
+    """What is seen of one sign-in, and for how long it is worth waiting."""
+
+    def __init__(self, name: str, prompt: Prompt) -> None:
+        self._name = name
+        self._prompt = prompt
+        #: The credential's last error before Microsoft answered: not this sign-in's.
+        self._old_error: LastError | None = None
+        self._said = ("pending", "")
+        self.approved_at: float | None = None
+        self.text = ""
+
+    def over(self, status: Status | None) -> bool:
+        """Take in a status and tell whether the sign-in ended. Raises as `_follow`."""
+        seen = status.sign_in if status is not None else None
+        if seen is not None and (seen.id != self._prompt.sign_in_id or seen.state == "ended"):
+            return True
+        if status is not None and seen is not None and seen.state == "approved":
+            self._approved(status, seen)
+        else:
+            self._pending(status)
+        return False
+
+    def _pending(self, status: Status | None) -> None:
+        if status is not None:
+            self._old_error = status.last_error
+        expires_at = self._prompt.expires_at
+        self._say("pending", f"waiting for the person; the code expires {output.ago(expires_at)}", "")
+        if expires_at is not None and datetime.now(UTC) > expires_at + EXPIRED_FOR:
+            remedy = f"See that the service runs: its /readyz and its log. Then sign in again: vb365 sign-in {self._name}."
+            raise TimedOut("the code expired, and the service doesn't tell how the sign-in ended", remedy=remedy)
+
+    def _approved(self, status: Status, seen: SignInStatus) -> None:
+        now = time.monotonic()
+        self.approved_at = now if self.approved_at is None else self.approved_at
+        error = status.last_error
+        if error is not None and (error == self._old_error or error.at < seen.started_at):
+            error = None
+        trouble = error.text if error is not None else status.text
+        self._say("approved", f"Microsoft has answered; exchanging at Veeam ... {trouble}".rstrip(), trouble)
+        if now - self.approved_at < (ERROR_FOR if error is not None else APPROVED_FOR).total_seconds():
+            return
+        remedy = (error.remedy if error is not None else status.remedy) or "See that the service runs: its /readyz and its log."
+        text = f"Microsoft has answered, and there is no token yet: {trouble or 'the service says nothing more'}"
+        on = f"The service goes on by itself: vb365 status {self._name}."
+        raise TimedOut(text, reason=error.reason if error is not None else "", remedy=f"{remedy} {on}")
+
+    def _say(self, state: str, text: str, trouble: str) -> None:
+        if (state, trouble) != self._said:
+            self._said = (state, trouble)
+            event(state, text=trouble)
+        self.text = text
+
+
+def _tell_end(session: Session, name: str, prompt: Prompt | None = None) -> None:
+    """Say how the sign-in ended, or how the newest did where its code was never seen."""
     status = patiently(lambda: session.status(name))
     ended = status.sign_in if status else None
     if status is None or ended is None:
         raise Failed("the service shows no sign-in", remedy=f"Look at: vb365 status {name}.")
+    if prompt is not None and ended.id != prompt.sign_in_id:
+        raise Failed("a newer sign-in took the place of this one", remedy=f"Look at: vb365 status {name}.")
     if ended.outcome == SIGNED_IN and status.state != State.BLOCKED:
         _tell_success(name, status)
         return
@@ -141,6 +208,11 @@ def cancel(name: TenantName, format_: Format = "") -> None:
     session.tenant(name)
     status = session.status(name)
     pending = status.sign_in if status else None
+    if pending is not None and pending.state == "approved":
+        remedy = (
+            f"It goes on by itself: vb365 status {name}. To stop it: vb365 tenant pause {name}, or vb365 tenant remove {name}."
+        )
+        raise NotFound(f"the sign-in for {name} is approved already and can't be cancelled", reason="Approved", remedy=remedy)
     if pending is None or pending.state != "pending":
         raise NotFound(f"no sign-in is pending for {name}", remedy=f"Look at: vb365 status {name}.")
     request_id = str(uuid4())

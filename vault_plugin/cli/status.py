@@ -1,6 +1,5 @@
 """``vb365 status``, ``rotate`` and ``token``: how the credentials are, and what a consumer reads."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
@@ -8,39 +7,52 @@ from uuid import uuid4
 import typer
 
 from vault_plugin.cli import output
-from vault_plugin.cli.session import Format, Session, TenantName, form
+from vault_plugin.cli.session import Format, Session, TenantName, form, remember_tenant
 from vault_plugin.cli.waiting import await_rotation, progress
-from vault_plugin.core.errors import ConfigurationError, NotFound
-from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed, NotFound, StoreDenied
+from vault_plugin.core.names import check_name
 from vault_plugin.core.published import Request, Status, Token
 from vault_plugin.core.secret import MASK, REVEAL
+from vault_plugin.core.states import State
+from vault_plugin.core.tenants import TenantSpec
 
-READERS = 8
 COLUMNS = ("tenant", "state", "reason", "server", "expires", "next_rotation", "budget", "sign_in", "error")
 
 
 def status(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="one tenant, in detail")] = "",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="one tenant, in detail", callback=remember_tenant)] = "",
     format_: Format = "",
 ) -> None:
     """Show the state of all credentials, or of one in detail."""
     session = Session()
     if name:
-        session.tenant(check_name(name))
-        found = session.status(name)
+        found = session.status(check_name(name))
         if found is None:
+            session.tenant(name)
             remedy = "See that the service runs: its /readyz and its log."
             raise NotFound(f"the service has written no status for {name} yet", remedy=remedy)
         output.fields(_detail(found))
         return
-    names = [each for each in session.store.names(Status) if is_name(each)]
-    with ThreadPoolExecutor(READERS) as pool:
-        all_of_them = [each for each in pool.map(session.status, names) if each is not None]
-    if form() == "json":
-        output.rows([_json(each) for each in all_of_them], (), empty="")
-        return
-    rows = [_row(each) for each in sorted(all_of_them, key=lambda each: each.tenant)]
+    there = _tenants(session)
+    shown = [(each, found) for each, found in session.every(Status) if there is None or each in there or not _gone(found)]
+    row = _json if form() == "json" else _row
+    rows = [
+        {"tenant": each, "error": str(found)} if isinstance(found, DocumentMalformed) else row(found) for each, found in shown
+    ]
     output.rows(rows, COLUMNS, empty="no status yet: vb365 tenant set NAME --server SERVER, and see that the service runs")
+
+
+def _tenants(session: Session) -> set[str] | None:
+    """Return the tenants that there are; None if we may not LIST them."""
+    try:
+        return set(session.store.names(TenantSpec))
+    except StoreDenied:
+        return None
+
+
+def _gone(found: Status | DocumentMalformed) -> bool:
+    """Tell whether this tenant was offboarded, if its document is gone too."""
+    return isinstance(found, Status) and found.state == State.REVOKED
 
 
 def _json(found: Status) -> dict[str, Any]:
@@ -49,7 +61,6 @@ def _json(found: Status) -> dict[str, Any]:
 
 def _row(found: Status) -> dict[str, Any]:
     budget = found.outage_budget_left_seconds
-    pending = found.sign_in if found.sign_in and found.sign_in.state != "ended" else None
     return {
         "tenant": found.tenant,
         "state": found.state,
@@ -58,9 +69,17 @@ def _row(found: Status) -> dict[str, Any]:
         "expires": output.ago(found.expires_at),
         "next_rotation": output.ago(found.next_rotation_at),
         "budget": "" if budget is None else f"{budget // 60}m" if budget >= 0 else "none",
-        "sign_in": f"{pending.state}, {output.ago(pending.expires_at)}" if pending else "",
+        "sign_in": _sign_in(found),
         "error": found.last_error.reason if found.last_error else "",
     }
+
+
+def _sign_in(found: Status) -> str:
+    """Return how far the sign-in is; the code's expiry counts only while nobody has used it."""
+    if found.sign_in is None or found.sign_in.state == "ended":
+        return ""
+    left = f", {output.ago(found.sign_in.expires_at)}" if found.sign_in.state == "pending" else ""
+    return f"{found.sign_in.state}{left}"
 
 
 def _detail(found: Status) -> dict[str, Any]:
@@ -74,7 +93,6 @@ def _detail(found: Status) -> dict[str, Any]:
     if found.person_needed_by is not None:
         shown["person_needed_by"] = f"{found.person_needed_by:%Y-%m-%d} at the latest, if Microsoft's grant isn't used"
     shown["requests"] = [f"{r.at:%H:%M:%SZ} {r.action}: {r.outcome} {r.text}".strip() for r in found.requests]
-    shown["remedy"] = found.remedy.replace("NAME", found.tenant)
     return shown
 
 

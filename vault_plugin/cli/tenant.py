@@ -7,13 +7,16 @@ from uuid import uuid4
 import typer
 
 from vault_plugin.cli import output
-from vault_plugin.cli.server import validated
-from vault_plugin.cli.session import Format, Session, TenantName
+from vault_plugin.cli.asking import agreed
+from vault_plugin.cli.plan import unserved
+from vault_plugin.cli.server import problem, validated, with_problems
+from vault_plugin.cli.session import Format, Session, TenantName, form
 from vault_plugin.cli.waiting import await_state
 from vault_plugin.core.documents import parse_duration
-from vault_plugin.core.errors import ConfigurationError
-from vault_plugin.core.names import check_name, is_name
+from vault_plugin.core.errors import ConfigurationError, DocumentMalformed
+from vault_plugin.core.names import check_name
 from vault_plugin.core.published import Request
+from vault_plugin.core.states import State
 from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.core.tenants import organization as organization_of
 from vault_plugin.core.timing import Policy, budget_left
@@ -24,8 +27,12 @@ app = typer.Typer(help="Tenants.", no_args_is_help=True)
 def shown(name: str, tenant: TenantSpec) -> dict[str, Any]:
     """Return a tenant as it is shown."""
     content = tenant.model_dump(mode="json", exclude_none=True, exclude={"write_id", "schema_version"})
-    reread = output.length(tenant.consumer_reread)
-    return {"name": name, **content, "organization": organization_of(name, tenant), "consumer_reread": reread}
+    content = {"name": name, **content, "organization": organization_of(name, tenant)}
+    if form() == "table":
+        content["consumer_reread"] = output.length(tenant.consumer_reread)
+        if tenant.authority:
+            del content["cloud"]  # the authority is what counts
+    return content
 
 
 @app.command("set")
@@ -48,7 +55,7 @@ def set_(
     if cloud and authority:
         raise ConfigurationError("--cloud and --authority exclude each other", remedy="Give one of them.")
     session = Session()
-    stored = session.store.read(TenantSpec, name)
+    stored, malformed = session.to_write(TenantSpec, name)
     if stored.document is None and server is None:
         raise ConfigurationError(f"tenant {name} is new: --server is needed", remedy="vb365 server list shows the servers.")
     if consumer_reread is not None:
@@ -70,25 +77,29 @@ def set_(
     if stored.document is None and not organization and "." not in name:
         remedy = "Give --organization contoso.onmicrosoft.com, in the exact case that VB365 shows."
         raise ConfigurationError(f"{name!r} is no organization's name", remedy=remedy)
-    _check_server(session, name, tenant)
+    _check_server(session, name, tenant, stored.document)
     _save(session, name, tenant, stored.version, stored.document)
+    if malformed:
+        output.warn(f"{malformed}. It was replaced.")
 
 
-def _check_server(session: Session, name: str, tenant: TenantSpec) -> None:
-    """See that the server exists and can serve consumers that read so rarely, as far as its token life is known."""
+def _check_server(session: Session, name: str, tenant: TenantSpec, old: TenantSpec | None) -> None:
+    """See that the server exists and can serve consumers that read so rarely, as far as its token life is known.
+
+    What stood already is warned about: it must not keep anybody from changing something else.
+    """
     server, status = session.server(tenant.server).document, session.status(name)
     measured = status.expires_at - status.issued_at if status and status.expires_at and status.issued_at else None
     life = (server.token_life if server else None) or measured
     if life is None:
         return
     policy, reread = Policy(), tenant.consumer_reread
-    if reread + policy.margin > life * 2 / 3:
+    if text := unserved(life, reread, policy):
         remedy = "Have consumers read more often (--consumer-reread), or lengthen AuthTokenLifeTime on the VB365 server."
-        raise ConfigurationError(
-            f"consumers that read every {output.length(reread)} can't be served with {output.length(life)} tokens",
-            remedy=remedy,
-        )
-    if budget_left(life, reread, policy).total_seconds() <= 0:
+        if old is None or (old.server, old.consumer_reread) != (tenant.server, tenant.consumer_reread):
+            raise ConfigurationError(text, remedy=remedy)
+        output.warn(f"{text}. {remedy}")
+    elif budget_left(life, reread, policy).total_seconds() <= 0:
         output.warn(
             f"no outage budget is left: tokens live {output.length(life)}, consumers read every {output.length(reread)}."
         )
@@ -112,14 +123,12 @@ def _apply(session: Session, name: str) -> None:
 @app.command("list")
 def list_(format_: Format = "") -> None:
     """List the tenants."""
-    session = Session()
-    items = []
-    for name in filter(is_name, session.store.names(TenantSpec)):
-        tenant = session.store.read(TenantSpec, name).document
-        if tenant is not None:
-            items.append(shown(name, tenant))
+    items = [
+        problem(name, found) if isinstance(found, DocumentMalformed) else shown(name, found)
+        for name, found in Session().every(TenantSpec)
+    ]
     columns = ("name", "organization", "server", "cloud", "authority", "paused", "consumer_reread")
-    output.rows(items, columns, empty="no tenants: vb365 tenant set NAME --server SERVER")
+    output.rows(items, with_problems(items, columns), empty="no tenants: vb365 tenant set NAME --server SERVER")
 
 
 @app.command()
@@ -154,16 +163,22 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="don't ask")] = False,
     format_: Format = "",
 ) -> None:
-    """Take a tenant out of service: log out, destroy its secrets, remove it."""
+    """Take a tenant out of service: log out, destroy its secrets, remove it.
+
+    Works also for one whose document is gone already.
+    """
     session = Session()
-    session.tenant(name)
+    stands = session.store.read(TenantSpec, check_name(name)).document is not None
+    status = None if stands else session.status(name)
+    if not stands and (status is None or status.state == State.REVOKED):
+        session.tenant(name)  # says that there is none
     if not yes:
         if not sys.stdin.isatty():
             raise ConfigurationError("removing destroys the tenant's secrets", remedy="Add --yes.")
-        typer.confirm(f"Remove {name} and destroy its secrets? A new sign-in will be needed to undo this.", abort=True)
+        agreed(f"Remove {name} and destroy its secrets? A new sign-in will be needed to undo this.")
     session.post(name, str(uuid4()), Request(action="remove", claimed_by=session.who()))
     outcome = _await_removed(session, name)
-    if session.delete(TenantSpec.kind, name):
+    if not stands or session.delete(TenantSpec.kind, name):
         output.done(f"tenant {name} removed. {outcome}", name=name, outcome="removed", text=outcome)
     else:
         text = "its document stays until an admin deletes it: vb365 tenant remove, with an admin's token"

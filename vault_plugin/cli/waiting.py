@@ -1,6 +1,5 @@
 """Waiting for what the service makes of a request: look at the status each second, show progress, end with a clear word."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 
 from rich.status import Status as Spinner
 
+from vault_plugin.cli import output
 from vault_plugin.cli.exits import Failed, TimedOut
 from vault_plugin.cli.session import Session, form, pause
 from vault_plugin.core.errors import StoreUnavailable
@@ -25,7 +25,7 @@ REFUSALS = ("Refused", "Failed", "Expired")
 def event(kind: str, **content: Any) -> None:  # noqa: ANN401 - anything that JSON takes
     """Print one JSON line of progress, for programs."""
     if form() == "json":
-        print(json.dumps({"event": kind, **content}, default=str), flush=True)
+        print(output.dumps({"event": kind, **content}), flush=True)
 
 
 @contextmanager

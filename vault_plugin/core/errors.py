@@ -35,7 +35,8 @@ class Error(Exception):
     """Root of all errors of ours."""
 
     retryable: ClassVar[bool] = False
-    #: What to do next, in the words of an operator. Instances may carry a better one.
+    #: What to do next, in the words of an operator. Instances may carry a better one. NAME stands for the tenant, SERVER
+    #: for the server; whoever shows it knows which (`vault_plugin.core.names.fill`).
     default_remedy: ClassVar[str] = "Report this as a bug."
 
     def __init__(self, message: str, *, reason: str = "", remedy: str = "") -> None:
@@ -167,7 +168,7 @@ class TokenRejected(BackupServerError):
 class EndpointRefused(BackupServerError):
     """The server doesn't serve this: wrong API version, wrong address, or restore operators only."""
 
-    default_remedy = "Check the server's url and api_version: vb365 server show NAME."
+    default_remedy = "Check the server's url and api_version: vb365 server show SERVER."
 
 
 class BackupServerFaulty(BackupServerError):
@@ -181,7 +182,7 @@ class BackupServerUnavailable(BackupServerError):
     """No answer, 502 to 504, or 429: the whole server waits."""
 
     retryable = True
-    default_remedy = "Check that the server is up, reachable and trusted: vb365 server show NAME."
+    default_remedy = "Check that the server is up, reachable and trusted: vb365 server show SERVER."
 
 
 class StoreError(Error):
@@ -191,7 +192,10 @@ class StoreError(Error):
 class StoreDenied(StoreError):
     """The token is alive but has no right to this path, or login is refused."""
 
-    default_remedy = "Check the policies: vb365 register --check."
+    default_remedy = (
+        "Use a token whose policy allows it: MOUNT-operator for tenants, sign-ins and status, MOUNT-admin also for servers and "
+        "removal, MOUNT-consumer for tokens. Whoever registered can see whether the policies are whole: vb365 register --check."
+    )
 
 
 class StoreUnavailable(StoreError):
@@ -204,7 +208,7 @@ class StoreUnavailable(StoreError):
 class DocumentMalformed(StoreError):
     """The document at this path has not the form it must have, or is of a newer version of this program."""
 
-    default_remedy = "Write the document again with the command line, or upgrade the service."
+    default_remedy = "Write it again, with vb365 tenant set or vb365 server set; if a newer version wrote it, upgrade this one."
 
 
 class VersionConflict(StoreError):

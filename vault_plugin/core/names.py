@@ -1,4 +1,4 @@
-"""Names of tenants and servers: a security boundary, checked in one place.
+"""Names of tenants, servers and mounts: a security boundary, checked in one place; and the names that a remedy leaves open.
 
 A name becomes a segment of a Vault path and of a policy. A tenant called ``+`` would make a per-tenant policy read every
 token, and a quote would inject policy rules.
@@ -12,7 +12,9 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _REQUEST_ID = re.compile(r"[0-9a-zA-Z.-]{1,64}")
 _ORGANIZATION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_OPEN = re.compile(r"\b(?:NAME|SERVER|MOUNT)\b")
 _GUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_MOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 LONGEST = 128
 
 
@@ -31,6 +33,29 @@ def check_name(name: str, what: str = "tenant") -> str:
 def is_name(name: str) -> bool:
     """Tell whether `check_name` would take it."""
     return len(name) <= LONGEST and _NAME.fullmatch(name) is not None
+
+
+def check_mount(mount: str) -> str:
+    """Return `mount`, without slashes around it, if it may stand in a path and a policy.
+
+    Raises:
+        NameRefused: it may not.
+    """
+    path = mount.strip("/")
+    if len(path) > LONGEST or not _MOUNT.fullmatch(path):
+        msg = f"{mount[:LONGEST]!r} is not a path for a mount"
+        remedy = "Use letters, digits, dots, hyphens and underscores, in segments joined by slashes, like vb365 or team/vb365."
+        raise NameRefused(msg, remedy=remedy)
+    return path
+
+
+def fill(text: str, *, tenant: str = "", server: str = "", mount: str = "") -> str:
+    """Return a remedy with the names that it leaves open, as whole words: NAME is the tenant's, SERVER the server's.
+
+    MOUNT is what the policies' names begin with. What isn't known stays open.
+    """
+    known = {"NAME": tenant, "SERVER": server, "MOUNT": mount.replace("/", "-")}
+    return _OPEN.sub(lambda word: known[word[0]] or word[0], text)
 
 
 def is_request_id(text: str) -> bool:

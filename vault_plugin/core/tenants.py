@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vault_plugin.core.documents import Document, Duration, Part
-from vault_plugin.core.errors import BindingRefused
+from vault_plugin.core.errors import BindingRefused, NameRefused
 from vault_plugin.core.names import check_name, is_organization
 
 Cloud = Literal["global", "usgov", "dod", "china"]
@@ -159,7 +159,10 @@ class TenantSpec(Document):
     @field_validator("server")
     @classmethod
     def _server(cls, value: str) -> str:
-        return check_name(value, "server")
+        try:
+            return check_name(value, "server")
+        except NameRefused as error:  # a document says so: it is malformed, like one with any other wrong field
+            raise ValueError(f"{error}") from None
 
     @field_validator("authority")
     @classmethod

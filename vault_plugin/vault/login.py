@@ -115,8 +115,8 @@ class Login:
         settings = self._settings
         if settings.method == "token":
             msg = "permission denied: the Vault token is missing, dead, or without rights"
-            remedy = "Log in again (vault login, VAULT_TOKEN; the service: another VB365_VAULT_AUTH), or check the policies: "
-            raise StoreDenied(msg, reason="TokenDead", remedy=f"{remedy}vb365 register --check.")
+            remedy = "If it is dead, log in again: vault login, VAULT_TOKEN (the service: another VB365_VAULT_AUTH)."
+            raise StoreDenied(msg, reason="TokenDead", remedy=f"{remedy} If not: {StoreDenied.default_remedy}")
         mount = settings.mount or settings.method
         doing = f"logging in at auth/{mount}"
         try:
@@ -132,8 +132,11 @@ class Login:
         if outcome_of(answer) is Outcome.UNCLEAR:
             raise error_of(answer, doing)
         msg = f"{doing}: refused: {'; '.join(answer.errors)[:200] or answer.status}"
-        remedy = f"Check the role, and VB365_VAULT_{'SECRET_ID_FILE' if settings.method == 'approle' else 'JWT_FILE'}."
-        raise StoreDenied(msg, reason="LoginRefused", remedy=f"{remedy} vb365 register makes a new one.")
+        remedy = "Check the role, and VB365_VAULT_JWT_FILE. vb365 register mends the role."
+        if settings.method == "approle":
+            new = "vb365 register --auth approle --new-secret-id makes a new one."
+            remedy = f"Check the role id, and VB365_VAULT_SECRET_ID_FILE. {new}"
+        raise StoreDenied(msg, reason="LoginRefused", remedy=remedy)
 
     def _proof(self) -> dict[str, str]:
         settings = self._settings

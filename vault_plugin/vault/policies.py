@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from vault_plugin.core.names import check_name
+from vault_plugin.core.names import check_mount, check_name
 
 Rules = Mapping[str, frozenset[str]]
 
@@ -76,12 +76,12 @@ def prefix_of(mount: str) -> str:
 
 
 def policies(mount: str, groups: tuple[str, ...] = (), consumers: tuple[str, ...] = ()) -> dict[str, Rules]:
-    """Return the policies of a mount by name. Names go through the check: a wild one would widen a policy.
+    """Return the policies of a mount by name. Names and the mount go through the check: a wild one would widen a policy.
 
     Raises:
-        NameRefused: a group's or consumer's name may not stand in a policy.
+        NameRefused: the mount, a group's or a consumer's name may not stand in a policy.
     """
-    prefix = prefix_of(mount)
+    prefix = prefix_of(check_mount(mount))
     made = {
         f"{prefix}-service": _rules(_SERVICE, mount),
         f"{prefix}-admin": _rules(_ADMIN, mount),

@@ -3,12 +3,9 @@
 Every object is an `Item`: where it stands, what must stand there, and how what stands is compared.
 """
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from vault_plugin.core.errors import ConfigurationError, StoreDenied, StoreUnavailable
@@ -21,6 +18,10 @@ AuthMethod = Literal["approle", "kubernetes", "jwt"]
 
 PERIOD: Final = 3600
 WRAP_TTL: Final = "5m"
+#: With a time in `delete_version_after` agents would see no secret one day; 0s unsets it.
+SETTINGS: Final = {"max_versions": 2, "cas_required": True, "delete_version_after": "0s"}
+#: The types under which Vault lists an auth method that takes our logins.
+TYPES: Final[dict[AuthMethod, set[str]]] = {"approle": {"approle"}, "kubernetes": {"kubernetes"}, "jwt": {"jwt", "oidc"}}
 #: Vault upgrades a new KV v2 mount for a moment.
 CONFIG_TRIES: Final = 30
 
@@ -89,7 +90,7 @@ def items(plan: Plan) -> list[Item]:
             {"type": "kv", "options": {"version": "2"}, "description": "Veeam tokens for Microsoft 365 (vb365)"},
             lambda answer: [] if _is_kv2(answer) else ["isn't a KV v2 mount"],
         ),
-        Item(f"settings of {mount}/", f"{mount}/config", {"max_versions": 2, "cas_required": True}, _config_differs),
+        Item(f"settings of {mount}/", f"{mount}/config", SETTINGS, _config_differs),
     ]
     for name, rules in policies.policies(mount, plan.groups, plan.consumers).items():
         text = policies.render(rules, mount)
@@ -114,10 +115,12 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
     """Make what is missing, mend what differs, leave the rest alone.
 
     Raises:
-        ConfigurationError: the mount exists and isn't KV v2, or this is a replication secondary.
+        ConfigurationError: the mount exists and isn't KV v2, the auth method isn't enabled, or this is a replication
+            secondary; nothing was written.
         StoreDenied, StoreUnavailable: Vault's trouble.
     """
     _refuse_secondary(connection)
+    _refuse_missing_auth(connection, plan)
     results = []
     for item in items(plan):
         stands, details = _look(connection, item)
@@ -128,7 +131,8 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
             msg = f"{plan.mount}/ exists and isn't a KV v2 mount"
             raise ConfigurationError(msg, remedy="Choose another --mount.")
         _write(connection, item, plan)
-        results.append(Result(item.title, "updated" if stands else "created", tuple(details)))
+        new = not stands or (item.path == f"{plan.mount}/config" and results[0].outcome == "created")
+        results.append(Result(item.title, "created") if new else Result(item.title, "updated", tuple(details)))
     return results
 
 
@@ -144,49 +148,19 @@ def check(connection: Connection, plan: Plan) -> list[Result]:
     return results
 
 
+def role_id(connection: Connection, plan: Plan) -> str:
+    """Return the AppRole's id, which is no secret."""
+    return str(_ask(connection, "GET", f"auth/{plan.at}/role/{plan.role}/role-id").data.get("role_id", ""))
+
+
 def app_role_credentials(connection: Connection, plan: Plan, *, wrap: bool) -> AppRoleCredentials:
     """Return the role id and a new secret id, wrapped unless told otherwise."""
-    base = f"auth/{plan.at}/role/{plan.role}"
-    role_id = str(_ask(connection, "GET", f"{base}/role-id").data.get("role_id", ""))
-    answer = _ask(connection, "POST", f"{base}/secret-id", {}, wrap_ttl=WRAP_TTL if wrap else None)
+    found = role_id(connection, plan)
+    answer = _ask(connection, "POST", f"auth/{plan.at}/role/{plan.role}/secret-id", {}, wrap_ttl=WRAP_TTL if wrap else None)
     if wrap:
         info = answer.body.get("wrap_info") or {}
-        return AppRoleCredentials(role_id, wrapping_token=Secret(str(info.get("token", ""))))
-    return AppRoleCredentials(role_id, secret_id=Secret(str(answer.data.get("secret_id", ""))))
-
-
-def unwrap(connection: Connection, token: Secret, to: Path, *, role: str) -> str:
-    """Unwrap a secret id into a file of mode 0600, after checking where it was made. Return its creation path.
-
-    Raises:
-        StoreDenied: not a secret id of this role, or the token was used: somebody else may hold the secret.
-    """
-    seen = connection.request("POST", "sys/wrapping/lookup", body={"token": token.reveal()}, anonymous=True)
-    path = str(seen.data.get("creation_path", ""))
-    if outcome_of(seen) is not Outcome.OK:
-        msg = "the wrapping token is expired or was used already"
-        remedy = "If you didn't use it, somebody else did: make a new secret id (vb365 register) and look at the audit log."
-        raise StoreDenied(msg, reason="WrappingTokenUsed", remedy=remedy)
-    if not (path.startswith("auth/") and path.endswith(f"/role/{role}/secret-id")):
-        msg = f"the wrapping token was made at {path}, not for a secret id of {role}"
-        raise StoreDenied(msg, reason="WrongCreationPath", remedy="Don't use it. Ask where it came from.")
-    answer = connection.request("POST", "sys/wrapping/unwrap", token=token)
-    if outcome_of(answer) is not Outcome.OK or "secret_id" not in answer.data:
-        raise error_of(answer, "unwrapping")
-    _write_private(to, str(answer.data["secret_id"]))
-    return path
-
-
-def _write_private(to: Path, text: str) -> None:
-    """Replace the file at once, readable by its owner only."""
-    descriptor, temporary = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        Path(temporary).replace(to)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        return AppRoleCredentials(found, wrapping_token=Secret(str(info.get("token", ""))))
+    return AppRoleCredentials(found, secret_id=Secret(str(answer.data.get("secret_id", ""))))
 
 
 def _look(connection: Connection, item: Item) -> tuple[bool, list[str]]:
@@ -209,7 +183,7 @@ def _write(connection: Connection, item: Item, plan: Plan) -> None:
         if not upgrading:
             break
         time.sleep(1)  # Vault says itself that it needs a moment
-    if any("nsupported path" in text or "no handler" in text for text in answer.errors) and plan.auth:
+    if item.path.startswith("auth/") and any("nsupported path" in text or "no handler" in text for text in answer.errors):
         msg = f"{item.title}: auth/{plan.at} isn't enabled"
         raise ConfigurationError(msg, remedy=f"Enable it: vault auth enable -path={plan.at} {plan.auth}, or --enable-auth.")
     raise error_of(answer, f"writing {item.title}")
@@ -222,6 +196,23 @@ def _refuse_secondary(connection: Connection) -> None:
     if answer.body.get("replication_performance_mode") == "secondary":
         msg = "this is a performance replication secondary"
         raise ConfigurationError(msg, remedy="Register at the primary cluster, and have the service talk to it.")
+
+
+def _refuse_missing_auth(connection: Connection, plan: Plan) -> None:
+    """See that the role's auth method stands, and is of its kind, as far as we may look."""
+    if plan.auth is None:
+        return
+    try:
+        answer = _request(connection, "GET", "sys/auth", None)
+    except StoreDenied:
+        return  # writing the role tells
+    found = {**answer.body, **answer.data}.get(f"{plan.at}/")
+    if found is None and not plan.enable_auth:
+        msg = f"auth/{plan.at} isn't enabled; nothing was written"
+        raise ConfigurationError(msg, remedy=f"Enable it: vault auth enable -path={plan.at} {plan.auth}, or --enable-auth.")
+    if isinstance(found, dict) and found.get("type") not in TYPES[plan.auth]:
+        msg = f"auth/{plan.at} is of the type {found.get('type')}, not {plan.auth}; nothing was written"
+        raise ConfigurationError(msg, remedy="Name where the method is mounted: --auth-mount.")
 
 
 def _ask(
@@ -256,9 +247,8 @@ def _is_kv2(answer: Answer) -> bool:
 
 
 def _config_differs(answer: Answer) -> list[str]:
-    wanted = {"max_versions": 2, "cas_required": True, "delete_version_after": "0s"}
     found = {"delete_version_after": "0s", **answer.data}
-    return [f"{name} is {found.get(name)!r} instead of {want!r}" for name, want in wanted.items() if found.get(name) != want]
+    return [f"{name} is {found.get(name)!r} instead of {want!r}" for name, want in SETTINGS.items() if found.get(name) != want]
 
 
 def _policy_differs(rules: policies.Rules) -> Callable[[Answer], list[str]]:

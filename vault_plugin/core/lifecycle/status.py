@@ -1,11 +1,13 @@
 """What operators read: the status. No secrets and no codes; never read back to decide anything."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential, Failure, Handled, Rung
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
+from vault_plugin.core.names import fill
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import LastError, RequestStatus, SignInStatus, Status
@@ -54,14 +56,25 @@ def status_of(  # everything that a status tells, each by name
     kills = view.facts.kills_old
     budget = budget_left(pair.life, view.reread, policy, delay, late=kills) if pair and tenant else None
     shown = lost or (error if not held else None)
+    server = _server(view)
+
+    def say(text: str) -> str:
+        return fill(text, tenant=view.name, server=server)
+
+    text = action.text or (shown.text if shown else "")
+    remedy = HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential))
+    if not (text or remedy or held) and pair and tenant and _too_slow(pair.life, view.reread, policy, late=kills):
+        every, live = _length(view.reread), _length(pair.life)
+        text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
+        remedy = TOO_SLOW
     return Status(
         tenant=view.name,
-        server=tenant.server if tenant else "",
+        server=server,
         organization=(tenant.organization or view.name) if tenant else "",
         state=credential.state,
         reason=action.reason if held else (lost.outcome if lost else credential.reason),
-        text=action.text or (shown.text if shown else ""),
-        remedy=HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential)),
+        text=say(text),
+        remedy=say(remedy),
         since=credential.since,
         account=credential.assertion.account if credential.assertion else "",
         generation=credential.generation,
@@ -75,9 +88,11 @@ def status_of(  # everything that a status tells, each by name
         consumers_lose_seconds=round(view.reread.total_seconds()) if kills else None,
         proved_at=credential.proved_at,
         failures=len(credential.failures),
-        last_error=_last_error(error) if error else None,
-        sign_in=sign_in.newest,
-        requests=_newest(*_outcomes(credential.handled), *sign_in.requests),
+        last_error=_last_error(error, say) if error else None,
+        sign_in=_named(sign_in.newest, say) if sign_in.newest else None,
+        requests=tuple(
+            done.replace(text=say(done.text)) for done in _newest(*_outcomes(credential.handled), *sign_in.requests)
+        ),
         signed_in_at=credential.assertion.signed_in_at if credential.assertion else None,
         person_needed_by=_forecast(credential),
         updated_at=now,
@@ -91,6 +106,22 @@ HOLDS = {
     Reason.CONFIGURATION_CHANGED: "Set the fields back, or sign in anew: vb365 sign-in NAME.",
     Reason.CONFIGURATION_REFUSED: "Correct the tenant or the service's settings.",
 }
+
+
+TOO_SLOW = (
+    "Have consumers read more often (vb365 tenant set NAME --consumer-reread), "
+    "or lengthen AuthTokenLifeTime on the VB365 server."
+)
+
+
+def _too_slow(life: timedelta, reread: timedelta, policy: Policy, *, late: bool) -> bool:
+    """Tell whether re-reading alone is too slow, even where a rotation takes no time."""
+    return budget_left(life, reread, policy, late=late) + policy.margin < ZERO
+
+
+def _length(value: timedelta) -> str:
+    total = value.total_seconds()
+    return f"{total / 60:.0f} min" if total >= 120 else f"{total:.0f} s"  # noqa: PLR2004 - two minutes
 
 
 def _fate(alive: bool | None) -> str:  # noqa: FBT001 - three answers of one question
@@ -109,13 +140,27 @@ def _remedy(credential: Credential) -> str:
     return "Sign in: vb365 sign-in NAME." if needed else ""
 
 
-def _last_error(error: Failure) -> LastError:
+Say = Callable[[str], str]
+
+
+def _server(view: View) -> str:
+    """Return the server that this is about: the tenant's, or where the secrets of a tenant that is gone came from."""
+    if view.tenant is not None:
+        return view.tenant.server
+    return view.credential.binding.server if view.credential.binding else ""
+
+
+def _named(newest: SignInStatus, say: Say) -> SignInStatus:
+    return newest.replace(text=say(newest.text), remedy=say(newest.remedy))
+
+
+def _last_error(error: Failure, say: Say) -> LastError:
     return LastError(
         at=error.at,
         rung=error.rung,
         reason=error.reason,
-        text=error.text,
-        remedy=error.remedy,
+        text=say(error.text),
+        remedy=say(error.remedy),
         code=error.code,
         trace_id=error.trace_id,
     )

@@ -1,0 +1,142 @@
+"""``vb365 sign-in`` and ``cancel``: what is said when the service says little. The test writes what a service would."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Vb365
+from tests.openbao import OpenBao
+from vault_plugin.cli import sign_in
+
+pytestmark = pytest.mark.vault
+
+SECOND = timedelta(seconds=1)
+ERROR = {
+    "rung": "exchange",
+    "reason": "CertificateNotTrusted",
+    "text": "no trust",
+    "remedy": "vb365 server set vbr --ca-file PEM",
+}
+
+
+class Service:
+    """Answers the one sign-in that is asked for, and then tells of it what the test says."""
+
+    def __init__(self, openbao: OpenBao, mount: str) -> None:
+        self._bao, self._mount = openbao, mount
+
+    def write(self, path: str, content: dict[str, Any]) -> None:
+        version = self._bao.request("GET", f"{self._mount}/data/{path}")
+        cas = version.json()["data"]["metadata"]["version"] if version.ok else 0
+        self._bao.api("POST", f"{self._mount}/data/{path}", {"options": {"cas": cas}, "data": content})
+
+    def tell(self, state: str, request_id: str = "", *, code_lives: timedelta = 900 * SECOND, **more: Any) -> None:
+        now = datetime.now(UTC)
+        seen = {"id": "s1", "state": state, "started_at": now.isoformat(), "expires_at": (now + code_lives).isoformat()}
+        status: dict[str, Any] = {
+            "tenant": "acme",
+            "state": "needs_sign_in",
+            "reason": "x",
+            "updated_at": now.isoformat(),
+            "sign_in": seen,
+        }
+        if request_id:
+            status["requests"] = [{"id": request_id, "action": "sign-in", "outcome": "CodeShown", "at": now.isoformat()}]
+            prompt = {"sign_in_id": "s1", "user_code": "ABCDEFGHJ", "verification_uri": "https://ms/device", "tenant": "acme"}
+            self.write("prompts/acme", prompt | {"expires_at": seen["expires_at"]})
+        self.write("status/acme", status | more)
+
+    def answer(self, state: str, **more: Any) -> None:
+        """Wait for the request and answer it."""
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            found = self._bao.request("LIST", f"{self._mount}/metadata/requests/acme")
+            ids = found.json()["data"]["keys"] if found.ok else []
+            for request_id in ids:
+                if self._bao.document(self._mount, f"requests/acme/{request_id}")["action"] == "sign-in":
+                    self.tell(state, request_id, **more)
+                    return
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def service(vb365: Vb365, with_server: None, openbao: OpenBao, mount: str, monkeypatch: pytest.MonkeyPatch) -> Service:
+    for name, length in (("ERROR_FOR", 1), ("APPROVED_FOR", 3), ("EXPIRED_FOR", 1)):
+        monkeypatch.setattr(sign_in, name, length * SECOND)
+    vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
+    return Service(openbao, mount)
+
+
+def beside(play: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=play)
+    thread.start()
+    return thread
+
+
+def test_an_answer_that_veeam_does_not_take_ends_with_its_text_and_remedy(vb365: Vb365, service: Service) -> None:
+    """After 30 s of trouble; the service goes on by itself."""
+    later = (datetime.now(UTC) + 60 * SECOND).isoformat()
+    player = beside(lambda: service.answer("approved", last_error=ERROR | {"at": later}))
+
+    code, out, err = vb365("sign-in", "acme", "--format", "json")
+    player.join()
+
+    told = json.loads(err)
+    assert (code, told["exit_code"], told["reason"]) == (7, 7, "CertificateNotTrusted")
+    assert "no trust" in told["error"]
+    assert "vb365 server set vbr --ca-file PEM" in told["remedy"]
+    assert "goes on by itself: vb365 status acme" in told["remedy"]
+    assert {"event": "approved", "text": "no trust"} in [json.loads(line) for line in out.splitlines()]
+
+
+def test_an_answer_of_which_nothing_more_is_told_ends_too(vb365: Vb365, service: Service) -> None:
+    """After 60 s; an error from before this sign-in isn't its error, a paused tenant's text is."""
+    long_ago = ERROR | {"at": "2020-01-01T00:00:00Z"}
+    player = beside(lambda: service.answer("approved", last_error=long_ago))
+    code, _, err = vb365("sign-in", "acme")
+    player.join()
+    assert (code, "no trust" in err, "says nothing more" in err, "service runs" in err) == (7, False, True, True)
+
+
+def test_a_code_that_expired_without_a_word_ends(vb365: Vb365, service: Service) -> None:
+    """The service is gone."""
+    player = beside(lambda: service.answer("pending", code_lives=1 * SECOND))
+
+    code, _, err = vb365("sign-in", "acme")
+    player.join()
+
+    assert (code, "the code expired" in err, "service runs" in err) == (7, True, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("pending", "To end it: vb365 cancel acme"), ("approved", "goes on by itself: vb365 status acme")]
+)
+def test_ctrl_c_says_what_is_true_now(
+    vb365: Vb365, service: Service, state: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code stays valid only while nobody has used it."""
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sign_in, "pause", interrupt)  # Ctrl-C falls between the first look and the second
+    player = beside(lambda: service.answer(state))
+    code, _, err = vb365("sign-in", "acme")
+    player.join()
+
+    assert (code, words in err) == (130, True), err
+
+
+def test_an_approved_sign_in_is_not_cancelled_but_explained(vb365: Vb365, service: Service) -> None:
+    """What stops it is pausing or removing the tenant."""
+    service.tell("approved")
+
+    code, _, err = vb365("cancel", "acme")
+
+    assert (code, "approved already" in err) == (3, True)
+    assert "vb365 tenant pause acme" in err
