@@ -191,7 +191,7 @@ class Rotations:
 
     def _after(self, name: str, planned: Planned, done: Step) -> None:
         """Publish, plan and tell."""
-        if done.elsewhere:
+        if done.elsewhere and done.action.ladder[0] in AT_MICROSOFT:
             self._renewing.add(name)
             self._microsoft.submit(self._renew, Entry(name, self._world.clock.now(), self._world.clock.now()))
             return

@@ -73,7 +73,7 @@ def _item(name: str, spec: ServerSpec, tenants: int, life: timedelta, reread: ti
         verdict = f"{slow}: have them read more often, or a token life (AuthTokenLifeTime) of {output.length(least)} is needed"
     elif tenants > found.comfortable:
         needed = f"a token life (AuthTokenLifeTime) of {output.length(life_needed)}" if life_needed else "no token life"
-        late = "tokens will expire" if tenants > found.most else "an outage will be noticed"
+        late = "tokens will expire" if tenants > found.most else "a long outage may be noticed"
         verdict = f"{late}: {needed} or {found.addresses} addresses would do"
     shown = output.length if form() == "table" else seconds
     return {

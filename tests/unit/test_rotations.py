@@ -1,0 +1,108 @@
+"""What the scheduler does with a step's outcome, without any server."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from scheduler.lanes import Lanes
+from scheduler.metrics import Metrics
+from scheduler.planned import Memory
+from scheduler.publisher import Publisher
+from scheduler.rotations import RENEWALS, Rotations
+from scheduler.timers import Timers
+from tests.fakes.clock import FakeClock
+from tests.fakes.memory_store import MemoryStore
+from vault_plugin.core.credential import Assertion, Credential, TokenPair
+from vault_plugin.core.lanes import Entry
+from vault_plugin.core.ports import Specs, Stored, World
+from vault_plugin.core.secret import Secret
+from vault_plugin.core.states import Reason, State
+from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec, bind
+from vault_plugin.core.timing import Policy
+
+MINUTE = timedelta(minutes=1)
+TENANT, SERVER = TenantSpec(server="vbr"), ServerSpec(url="https://vbr.invalid")
+
+
+class CountingStore(MemoryStore):
+    """Counts what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def read(self, model: Any, name: str, *, patient: bool = False) -> Stored[Any]:
+        self.reads += 1
+        return super().read(model, name, patient=patient)
+
+
+class Scheduler:
+    """The scheduler's parts around a store in memory; nothing begins by itself, and nobody may be called."""
+
+    def __init__(self) -> None:
+        self.clock, self.store, self.memory = FakeClock(), CountingStore(), Memory()
+        specs = SimpleNamespace(tenant=lambda _: TENANT, server=lambda _: SERVER, problem=lambda _: "")
+        ids = itertools.count()
+        world = World(
+            store=self.store, specs=cast("Specs", specs), microsoft=cast("Any", None), veeam=cast("Any", None),
+            clock=self.clock, policy=Policy(), allowed=Allowed(), instance="me:1", new_id=lambda: str(next(ids)),
+            facts=self.memory.facts,
+        )  # fmt: skip
+        metrics = Metrics()
+        self.timers = Timers(dict.fromkeys(("lanes", "microsoft", "vault", "timers"), 1))
+        self.lanes = Lanes(lambda _: SERVER, self.clock, self.timers, lambda: False)
+        self.publisher = Publisher(world, self.timers, metrics, self.memory, lambda _: timedelta(0))
+        self.rotations = Rotations(world, metrics, self.memory, self.lanes, self.publisher)
+
+    def stop(self) -> None:
+        self.lanes.stop()
+        self.rotations.stop()
+        self.publisher.stop()
+        self.timers.stop()
+
+
+@pytest.fixture
+def scheduler() -> Iterator[Scheduler]:
+    made = Scheduler()
+    yield made
+    made.stop()
+
+
+def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(scheduler: Scheduler) -> None:
+    """All of Microsoft's threads hang; when they are free, the refresh is Veeam's matter, and no thread spins."""
+    now, secret = scheduler.clock.now(), Secret("x")
+    pair = TokenPair(access_token=secret, refresh_token=secret, issued_at=now - 36 * MINUTE, expires_at=now + 24 * MINUTE)
+    idle = Assertion(
+        json_text=secret, obtained_at=now - timedelta(days=4), expires_at=now - timedelta(days=3), refreshable=True,
+        signed_in_at=now - timedelta(days=9),
+    )  # fmt: skip
+    held = Credential(
+        since=now, state=State.ACTIVE, reason=Reason.REFRESHED, generation=1, binding=bind("acme", TENANT),
+        assertion=idle, pair=pair, proved=1,
+    )  # fmt: skip
+    scheduler.store.write("acme", held, cas=0)
+    scheduler.rotations.load("acme")
+    gate = threading.Event()
+    for _ in range(RENEWALS):
+        scheduler.rotations._microsoft.submit(gate.wait)
+    scheduler.lanes.of("vbr").drop("acme")
+    assert not scheduler.rotations._work(Entry("acme", now, pair.expires_at)).called
+    assert "acme" in scheduler.rotations._renewing
+
+    scheduler.clock.advance(5 * MINUTE)
+    before = scheduler.store.reads
+    gate.set()
+
+    deadline = time.monotonic() + 10
+    while (planned := scheduler.lanes.of("vbr").state()).waiting == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert planned.waiting == 1
+    assert not scheduler.rotations._renewing
+    scheduler.rotations.stop()
+    assert scheduler.store.reads - before <= 4
