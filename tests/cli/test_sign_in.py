@@ -35,7 +35,9 @@ class Service:
         cas = version.json()["data"]["metadata"]["version"] if version.ok else 0
         self._bao.api("POST", f"{self._mount}/data/{path}", {"options": {"cas": cas}, "data": content})
 
-    def tell(self, state: str, request_id: str = "", *, code_lives: timedelta = 900 * SECOND, **more: Any) -> None:
+    def tell(
+        self, state: str, request_id: str = "", *, code: str = "ABCDEFGHJ", code_lives: timedelta = 900 * SECOND, **more: Any
+    ) -> None:
         now = datetime.now(UTC)
         seen = {"id": "s1", "state": state, "started_at": now.isoformat(), "expires_at": (now + code_lives).isoformat()}
         status: dict[str, Any] = {
@@ -47,7 +49,7 @@ class Service:
         }
         if request_id:
             status["requests"] = [{"id": request_id, "action": "sign-in", "outcome": "CodeShown", "at": now.isoformat()}]
-            prompt = {"sign_in_id": "s1", "user_code": "ABCDEFGHJ", "verification_uri": "https://ms/device", "tenant": "acme"}
+            prompt = {"sign_in_id": "s1", "user_code": code, "verification_uri": "https://ms/device", "tenant": "acme"}
             self.write("prompts/acme", prompt | {"expires_at": seen["expires_at"]})
         self.write("status/acme", status | more)
 
@@ -101,6 +103,14 @@ def test_an_answer_of_which_nothing_more_is_told_ends_too(vb365: Vb365, service:
     code, _, err = vb365("sign-in", "acme")
     player.join()
     assert (code, "no trust" in err, "says nothing more" in err, "service runs" in err) == (7, False, True, True)
+
+
+def test_a_sign_in_that_is_approved_already_is_followed(vb365: Vb365, service: Service) -> None:
+    """It has no code to show any more."""
+    player = beside(lambda: service.answer("approved", code=""))
+    code, out, err = vb365("sign-in", "acme")
+    player.join()
+    assert (code, "Enter" in out, "Microsoft has answered" in err) == (7, False, True)
 
 
 def test_a_code_that_expired_without_a_word_ends(vb365: Vb365, service: Service) -> None:

@@ -51,7 +51,18 @@ def rows(items: Sequence[Mapping[str, Any]], columns: Sequence[str], *, empty: s
         table.add_column(column.upper().replace("_", " "), overflow="fold", no_wrap=column in firm)
     for item in items:
         table.add_row(*(text(item.get(column)) for column in columns))
-    console().print(table)
+    _draw(table)
+
+
+def _draw(table: Table) -> None:
+    """Print a table; for programs without the blanks that fill up its lines."""
+    screen = console()
+    if sys.stdout.isatty():
+        screen.print(table)
+        return
+    with screen.capture() as captured:
+        screen.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def fields(item: Mapping[str, Any]) -> None:
@@ -65,7 +76,7 @@ def fields(item: Mapping[str, Any]) -> None:
     for name, value in item.items():
         if value not in (None, "", [], {}):
             table.add_row(name, text(value))
-    console().print(table)
+    _draw(table)
 
 
 def done(message: str, **content: Any) -> None:  # noqa: ANN401 - anything that JSON takes

@@ -50,13 +50,26 @@ def sign_in(
         asked = await_request(session, name, request_id)
         prompt = _prompt(session, name)
     if prompt is None:
-        _tell_end(session, name)
+        _go_on(session, name, no_wait=no_wait)
         return
     _show(prompt, joined=asked.outcome == "Joined")
     if no_wait:
         output.done(f"The sign-in goes on without you. vb365 status {name} tells how it ended.", sign_in=prompt.sign_in_id)
         return
     _follow(session, name, prompt)
+
+
+def _go_on(session: Session, name: str, *, no_wait: bool) -> None:
+    """Take up a sign-in that shows no code: it ended at once, or Microsoft has answered it already."""
+    status = patiently(lambda: session.status(name))
+    seen = status.sign_in if status is not None else None
+    if seen is None or seen.state != "approved":
+        _tell_end(session, name)
+    elif no_wait:
+        text = "Microsoft has answered already; the service goes on by itself"
+        output.done(f"{text}. vb365 status {name} tells how it ended.", sign_in=seen.id)
+    else:
+        _follow(session, name, Prompt(sign_in_id=seen.id))
 
 
 def _prompt(session: Session, name: str) -> Prompt | None:
