@@ -13,6 +13,8 @@ from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import StoreError, VersionConflict
 from vault_plugin.core.lifecycle.requests import Asked, handle
 from vault_plugin.core.ports import Letter, World
+from vault_plugin.core.published import Status
+from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.vault.mailbox import Mailbox, Received
 
@@ -98,7 +100,7 @@ class Mail:
     def _is_ours(self, name: str) -> bool:
         if self._specs.tenant(name) is not None or self._specs.load(TenantSpec, name):
             return True
-        return self._world.store.read(Credential, name).document is not None
+        return any(self._world.store.read(model, name).document is not None for model in (Credential, SignIn, Status))
 
     def _reread(self, name: str) -> None:
         """A request speaks of the documents as they are now."""

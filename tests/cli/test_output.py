@@ -84,7 +84,7 @@ def test_a_status_shows_a_field_a_line_and_a_sign_ins_time_only_while_it_is_pend
     status = {"tenant": "acme", "state": "active", "reason": "x", "updated_at": at, "last_error": error, "sign_in": sign_in}
     openbao.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 0}, "data": status})
 
-    assert re.search(r"approved\s+Rejected\s*$", vb365("status")[1])
+    assert re.search(r"approved\s.*Rejected\s*$", vb365("status", "--wide")[1])
     lines = [" ".join(line.split()) for line in vb365("status", "acme")[1].splitlines()]
     assert "reason: Rejected" in lines
     assert "text: Veeam says no" in lines

@@ -189,7 +189,8 @@ def test_removed_tenants_leave_the_list_of_states_and_stay_to_be_looked_at(
 
     shown = {row["tenant"] for row in json.loads(vb365("status", "--format", "json")[1])}
     assert shown == {"orphan", "broken"}
-    assert "status/broken is not a Status" in vb365("status")[1]
+    assert "status/broken is not a Status" in vb365("status", "--wide")[1]
+    assert "DocumentMalformed" in vb365("status")[1]
     assert "revoked" in vb365("status", "gone")[1]
     assert vb365("status", "nobody")[0] == 3
     assert vb365("tenant", "remove", "gone", "--yes")[0] == 3

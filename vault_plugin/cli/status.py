@@ -16,11 +16,14 @@ from vault_plugin.core.secret import MASK, REVEAL
 from vault_plugin.core.states import State
 from vault_plugin.core.tenants import TenantSpec
 
-COLUMNS = ("tenant", "state", "reason", "server", "expires", "next_rotation", "budget", "sign_in", "error")
+#: What fits into eighty columns, and what --wide adds.
+COLUMNS = ("tenant", "state", "reason", "expires", "next_rotation", "sign_in")
+WIDE = ("server", "budget", "error")
 
 
 def status(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="one tenant, in detail", callback=remember_tenant)] = "",
+    wide: Annotated[bool, typer.Option("--wide", help="more columns: server, outage budget, last error")] = False,
     format_: Format = "",
 ) -> None:
     """Show the state of all credentials, or of one in detail."""
@@ -37,9 +40,11 @@ def status(
     shown = [(each, found) for each, found in session.every(Status) if there is None or each in there or not _gone(found)]
     row = _json if form() == "json" else _row
     rows = [
-        {"tenant": each, "error": str(found)} if isinstance(found, DocumentMalformed) else row(found) for each, found in shown
+        {"tenant": each, "reason": found.reason, "error": str(found)} if isinstance(found, DocumentMalformed) else row(found)
+        for each, found in shown
     ]
-    output.rows(rows, COLUMNS, empty="no status yet: vb365 tenant set NAME --server SERVER, and see that the service runs")
+    columns = COLUMNS + WIDE if wide else COLUMNS
+    output.rows(rows, columns, empty="no status yet: vb365 tenant set NAME --server SERVER, and see that the service runs")
 
 
 def _tenants(session: Session) -> set[str] | None:
