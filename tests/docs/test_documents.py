@@ -12,7 +12,9 @@ from vault_plugin.core.states import Reason, State
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-MODULES = sorted(path for folder in ("vault_plugin", "scheduler", "tests", "demo") for path in (ROOT / folder).rglob("*.py"))
+MODULES = sorted(
+    path for folder in ("vault_plugin", "scheduler", "tests", "demo", "bench") for path in (ROOT / folder).rglob("*.py")
+)
 FORBIDDEN = {"utils", "helpers", "common", "base", "manager", "misc"}
 
 
