@@ -90,7 +90,7 @@ def _assertion(name: str, began: datetime) -> Assertion:
         json_text=Secret(json.dumps(content)),
         obtained_at=began,
         expires_at=began + LIFE,
-        refreshable=True,
+        refreshable=False,  # nobody is to call the real Microsoft for these
         signed_in_at=began,
         account=f"backup@{organization(name)}",
     )

@@ -129,6 +129,12 @@ def warm_up(deployment: Measured) -> None:
     deployment.wait_for("warm service", lambda: deployment.rotations() >= TENANTS * 1.3, 120)
 
 
+def wait_until_it_flows(deployment: Measured) -> None:
+    """Wait for a few rotations: after a stop the service renews its lease first."""
+    before = deployment.rotations()
+    deployment.wait_for("rotations", lambda: deployment.rotations() >= before + TENANTS / 4, 30)
+
+
 def service_round(deployment: Measured, seconds: float, outcome: str = "accepted") -> Round:
     """Watch the service for so long."""
     began, cpu, before = time.monotonic(), deployment.cpu(), deployment.counters()
@@ -162,7 +168,7 @@ def measure(stage: Stage, rounds: int, seconds: float, say: Callable[[str], None
         for number in range(rounds):
             for delay in DELAYS:
                 stage.veeam.set(delay=delay / 1000)
-                time.sleep(SETTLE)
+                wait_until_it_flows(deployment)
                 ours = service_round(deployment, seconds)
                 with paused(deployment.pid):
                     floor.run(SETTLE)

@@ -79,13 +79,20 @@ class LaneRunner:
         with self._lock:
             if woken or (self._awake_at is not None and self._awake_at <= self._clock.now()):
                 self._awake_at = None
-            if self._stopped or not self._may_call():
-                return
-            while (call := self._lane.begin(self._clock.now(), self._clock.monotonic())) is not None:
+            for call in self._begin():
                 self._pool.submit(self._run, call)
-            wait = self._lane.wake_in(self._clock.now(), self._clock.monotonic())
-            if wait is not None:
-                self._ask(self._clock.now() + wait)
+
+    def _begin(self) -> list[Call]:
+        """Occupy a place for each call that may begin now."""
+        begun: list[Call] = []
+        if self._stopped or not self._may_call():
+            return begun
+        while (call := self._lane.begin(self._clock.now(), self._clock.monotonic())) is not None:
+            begun.append(call)
+        wait = self._lane.wake_in(self._clock.now(), self._clock.monotonic())
+        if wait is not None:
+            self._ask(self._clock.now() + wait)
+        return begun
 
     def delay(self) -> timedelta:
         """Return about how long a credential that becomes due now would wait."""
@@ -113,23 +120,33 @@ class LaneRunner:
             self._wake(self.name, when)
 
     def _run(self, call: Call) -> None:
+        """Work, and go on with what its answer lets begin: another thread would have to be woken for it."""
+        following: Call | None = call
+        while following is not None:
+            following = self._worked(following)
+
+    def _worked(self, call: Call) -> Call | None:
         ran = Ran(called=True)
         try:
             if call.entry is not None:
                 ran = self._work(call.entry)
         finally:
-            self._ended(call, ran)
-            self.tick()
+            with self._lock:
+                self._ended(call, ran)
+        with self._lock:
+            begun = self._begin()
+            for other in begun[1:]:
+                self._pool.submit(self._run, other)
+        return begun[0] if begun else None
 
     def _ended(self, call: Call, ran: Ran) -> None:
-        with self._lock:
-            now = self._clock.monotonic()
-            if ran.called:
-                self._lane.end(call, now, outage=ran.outage, throttled=ran.throttled, retry_after=ran.retry_after)
-            else:
-                self._lane.cancel(call)
-            if ran.logged_out:
-                self._lane.remember(now, now)
+        now = self._clock.monotonic()
+        if ran.called:
+            self._lane.end(call, now, outage=ran.outage, throttled=ran.throttled, retry_after=ran.retry_after)
+        else:
+            self._lane.cancel(call)
+        if ran.logged_out:
+            self._lane.remember(now, now)
 
 
 @dataclass(frozen=True)
