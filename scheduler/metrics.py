@@ -1,6 +1,7 @@
 """Metrics for Prometheus. Labels are names of tenants and servers and words of ours, never anything that was received."""
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily
@@ -40,12 +41,29 @@ class Metrics:
         self.requests = Counter("vb365_requests_total", "Requests handled", ["action", "outcome"], registry=reg)
         self.requests_dropped = Counter("vb365_requests_dropped_total", "Requests that were none", registry=reg)
         self.vault_requests = Counter("vb365_vault_requests_total", "Requests to Vault", ["kind"], registry=reg)
+        self.vault_seconds = Histogram(
+            "vb365_vault_request_seconds", "From a request to Vault to its answer", registry=reg,
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10),
+        )  # fmt: skip
+        self.clock_offset = Gauge(
+            "vb365_clock_offset_seconds", "By how much another's clock is ahead of ours, by its Date", ["of"], registry=reg
+        )
         self.vault_up = Gauge("vb365_vault_up", "0 while a round of ours gets no answer from Vault", registry=reg)
         self.vault_events = Counter("vb365_vault_writes_total", "Turns that writes took", ["event"], registry=reg)
         self.last_sweep = Gauge("vb365_last_sweep_timestamp_seconds", "When the sweep last ran", registry=reg)
         self.leader = Gauge("vb365_leader", "1 while this instance leads", registry=reg)
         self.clock_steps = Counter("vb365_clock_steps_total", "Times that the wall clock was set", registry=reg)
         self.published = Counter("vb365_tokens_published_total", "Tokens published", registry=reg)
+
+    def told_time(self, whose: str, then: datetime | None, now: datetime) -> None:
+        """Take in what time another's answer says it is; a ``Date`` counts whole seconds."""
+        if then is not None and then.tzinfo is not None:
+            self.clock_offset.labels(whose).set(round((then - now).total_seconds()))
+
+    def vault_answered(self, seconds: float, then: datetime | None, now: datetime) -> None:
+        """Take in an answer of Vault's."""
+        self.vault_seconds.observe(seconds)
+        self.told_time("vault", then, now)
 
     def lane(self, server: str, state: LaneState) -> None:
         """Show how a lane is."""

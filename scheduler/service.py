@@ -44,7 +44,11 @@ class Service:
         self._settings = settings
         self._metrics = metrics = Metrics()
         self._clock = clock = SystemClock()
-        connection = Connection(vault, lambda kind: metrics.vault_requests.labels(kind).inc())
+        connection = Connection(
+            vault,
+            lambda kind: metrics.vault_requests.labels(kind).inc(),
+            lambda seconds, date: metrics.vault_answered(seconds, date, clock.now()),
+        )
         auth = LoginSettings(
             method=settings.vault_auth,
             mount=settings.vault_auth_mount,
@@ -60,7 +64,7 @@ class Service:
             store=store,
             specs=self._specs,
             microsoft=MicrosoftClient(ca_bundle),
-            veeam=VeeamClient(ca_bundle),
+            veeam=VeeamClient(ca_bundle, lambda url, date: metrics.told_time(url, date, clock.now())),
             clock=clock,
             policy=Policy(),
             allowed=settings.allowed,

@@ -10,6 +10,7 @@ Standbys of OpenBao, and performance standbys of Vault, answer reads from what t
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,10 +102,16 @@ class _ServerName(HTTPAdapter):
 class Connection:
     """A connection to one Vault, in one namespace. Thread-safe.
 
-    `token` is what requests carry; login replaces it. `on_request` is called with the kind of each request.
+    `token` is what requests carry; login replaces it. `on_request` is called with the kind of each request, `on_answer` with
+    the seconds that its answer took and the time that the answer says it is.
     """
 
-    def __init__(self, settings: VaultSettings, on_request: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: VaultSettings,
+        on_request: Callable[[str], None] = lambda _: None,
+        on_answer: Callable[[float, datetime | None], None] = lambda *_: None,
+    ) -> None:
         """Make the session; nothing is sent."""
         session = _Session()
         session.trust_env = False
@@ -117,7 +124,8 @@ class Connection:
         session.cert = cert
         self.settings = settings
         self.token = settings.token
-        self._on_request = on_request or (lambda _: None)
+        self._on_request = on_request
+        self._on_answer = on_answer
         self._index = ""
         self._lock = threading.Lock()
         self._adapter = RawAdapter(
@@ -154,6 +162,7 @@ class Connection:
             headers["X-Vault-Token"] = used.reveal()
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         self._on_request(_kind(method, path))
+        began = time.monotonic()
         response = self._send(method, path, headers, wrap_ttl, data)
         if index and response.status_code in INDEX_REFUSED:
             with self._lock:
@@ -162,7 +171,9 @@ class Connection:
             response = self._send(method, path, headers, wrap_ttl, data)
         with self._lock:
             self._index = further(self._index, response.headers.get("X-Vault-Index", ""))
-        return _answer(response)
+        answer = _answer(response)
+        self._on_answer(time.monotonic() - began, answer.date)
+        return answer
 
     def _send(
         self, method: str, path: str, headers: dict[str, str], wrap_ttl: str | None, data: bytes | None

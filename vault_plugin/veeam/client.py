@@ -2,8 +2,8 @@
 
 import ssl
 import threading
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -65,10 +65,13 @@ class VeeamClient:
     Never follows a redirect.
     """
 
-    def __init__(self, ca_bundle: str | None = None) -> None:
-        """Take the trust for servers that choose none."""
+    def __init__(
+        self, ca_bundle: str | None = None, on_answer: Callable[[str, datetime | None], None] = lambda *_: None
+    ) -> None:
+        """Take the trust for servers that choose none. `on_answer(url, date)` is told what time each answer says it is."""
         self._verify: str | bool = ca_bundle or True
         self._sessions: dict[tuple[str, str | None, str | None, bool], Session] = {}
+        self._on_answer = on_answer
         self._lock = threading.Lock()
 
     def exchange(self, server: ServerSpec, organization: str, assertion: Secret, timeout: timedelta) -> TokenAnswer:
@@ -151,6 +154,7 @@ class VeeamClient:
             msg = f"{server.url}: {error}"
             sent = isinstance(error, Unanswered)
             raise BackupServerUnavailable(msg, reason=error.reason, remedy=error.remedy, sent=sent) from None
+        self._on_answer(server.url, messages.date_of(reply.headers.get("Date")))
         return messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
 
     def _session(self, server: ServerSpec) -> Session:

@@ -7,7 +7,8 @@ the portals that use them. Two error shapes, empty bodies and HTML all happen.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from vault_plugin.core.errors import (
@@ -72,6 +73,14 @@ def parse(status: int, content: bytes, retry_after: str | None = None) -> Answer
     short = retry_after is not None and retry_after.isdecimal() and len(retry_after) < 7  # noqa: PLR2004 - sane bound
     wait = timedelta(seconds=int(retry_after)) if short and retry_after else None
     return Answer(status, body, garbage=body is None and bool(content.strip()), retry_after=wait)
+
+
+def date_of(value: str | None) -> datetime | None:
+    """Read a ``Date`` header (RFC 9110 section 6.6.1); None if there is none that can be read."""
+    try:
+        return parsedate_to_datetime(value or "")
+    except (ValueError, TypeError):
+        return None
 
 
 def exchange_form(api_version: str, organization: str, assertion: Secret) -> dict[str, str]:
