@@ -52,8 +52,9 @@ docs: dev ## links, README's help texts, decisions, generated pages
 demo: dev ## the whole product on this machine in two minutes (MANUAL=1: you sign in yourself)
 	@$(BIN)/python -m demo $(if $(MANUAL),--manual)
 
-bench: dev ## what it costs, beside a floor of the same run, in 9 minutes (QUICK=1: roughly, in one)
+bench: dev ## what it costs beside a floor of the same run, and how fresh tokens stay: 12 minutes (QUICK=1: roughly, in 2)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
+	@$(BIN)/python -m bench.freshness $(if $(QUICK),--quick)
 
 check: lint types test ## everything; what CI runs (the docs' checks are among the tests)
 
