@@ -120,7 +120,9 @@ class Rotations:
         if not planned.server:
             return
         lane = self._lanes.of(planned.server)
-        if at is None:
+        if planned.sign_in_waits:  # whatever else there is to do, it comes after the exchange that a person waits for
+            lane.put(Entry(name, not_before or now, now, urgent=True))
+        elif at is None:
             lane.drop(name)
         else:
             expires_at = pair.expires_at if pair else now + NO_EXPIRY
@@ -209,10 +211,9 @@ class Rotations:
             return
         if credential.generation > planned.published:
             credential = self._publisher.publish(name, credential, done) or credential
-        self._plan(name, credential, not_before=not_before)
         if planned.sign_in_waits and self._memory.get(name).sign_in_waits:
-            at = done.action.at or now + self._world.policy.exchange_retry_after
-            self._lanes.of(planned.server).put(Entry(name, at, at, urgent=True))
+            not_before = done.action.at or now + self._world.policy.exchange_retry_after
+        self._plan(name, credential, not_before=not_before)
         self._publisher.tell(name, credential)
 
     def _report(self, name: str, done: Step) -> None:

@@ -1,8 +1,6 @@
 """One mount, both simulators, a tenant that may be signed in already, and the victim: what one run plays with."""
 
 import itertools
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -11,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import MARKER
+from tests.crash.forked import Forked
 from tests.crash.record import Line, lines_of
 from tests.fakes.clock import FakeClock
 from tests.openbao import OpenBao, clean_environment
 from tests.scenarios.stage import Specs
-from tests.service.deployment import ORGANIZATION, ROOT, Deployment, now
+from tests.service.deployment import ORGANIZATION, Deployment, now
 from tests.simulators.tls import Authority
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.lifecycle import sign_in as signing_in
@@ -92,11 +91,9 @@ class Stage(Deployment):
 
     def begin(self, last: str = "") -> None:
         """Start the service. It dies at the place `last`."""
-        with (self.directory / "service.log").open("ab") as log:
-            environment = clean_environment() | self.settings
-            environment.pop("REQUESTS_CA_BUNDLE", None)
-            command = [sys.executable, "-m", "tests.crash.victim", str(self.record), last]
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log, stdout=log)
+        environment = clean_environment() | self.settings
+        environment.pop("REQUESTS_CA_BUNDLE", None)
+        self.process = Forked(self.record, last, environment, self.directory / "service.log")
 
     def died(self) -> bool:
         """Tell whether the process is gone; fail if it went by anything but SIGKILL."""

@@ -1,4 +1,4 @@
-"""``python -m tests.crash.victim RECORD [PLACE]``: the real service, which notes each place it comes by and is killed at one.
+"""The real service, which notes each place it comes by and is killed at one.
 
 A place is the moment before or after a store write or an HTTP call: ``before write credentials #2``. It is noted before the
 process dies, so that the harness can list it. Credentials that were written are noted without any secret.
@@ -7,14 +7,12 @@ process dies, so that the harness can list it. Credentials that were written are
 import json
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from scheduler.__main__ import main
 from vault_plugin.core.credential import Credential
 from vault_plugin.microsoft.client import MicrosoftClient
 from vault_plugin.vault.mailbox import Mailbox
@@ -94,8 +92,3 @@ def _watched(action: Callable[..., Any], named: Callable[..., str], record: Reco
         return answer
 
     return watched
-
-
-if __name__ == "__main__":
-    watch(Record(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""))
-    sys.exit(main())

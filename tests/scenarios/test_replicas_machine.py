@@ -103,6 +103,10 @@ class Replicas(RuleBasedStateMachine):
         one, request_id = self.replicas[which], self.request_id()
         self.asked_since_revoked |= action == "sign-in"
         one.work(lambda: one.handle(action, request_id), trouble)
+        self.states()
+        documents = [self.shared.read(model) for model in (SignIn, Credential)]
+        had_its_effect = any(entry.id == request_id for held in documents if held for entry in held.handled)
+        self.asked_since_revoked |= action == "sign-in" and not had_its_effect  # overtaken by a revocation: it comes after it
         one.work(lambda: one.handle(action, request_id))  # it waits in the mailbox until it is handled
         if action == "sign-in":
             self.approve()

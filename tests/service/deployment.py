@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import requests
 
@@ -32,6 +32,17 @@ ORGANIZATION = "contoso.onmicrosoft.com"
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class Running(Protocol):
+    """A process, as `subprocess.Popen` shows it."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def terminate(self) -> None: ...
 
 
 class Deployment:
@@ -66,7 +77,7 @@ class Deployment:
             "VB365_LOG_LEVEL": "debug",
         }
         self.program = "scheduler"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Running | None = None
         self.printed: list[str] = []
 
     def close(self) -> None:

@@ -74,6 +74,17 @@ def scheduler() -> Iterator[Scheduler]:
     made.stop()
 
 
+def test_an_exchange_that_a_person_waits_for_is_not_planned_away(scheduler: Scheduler) -> None:
+    """Whoever reads the credential meanwhile finds nothing to rotate; the exchange stays planned, and first."""
+    scheduler.rotations.sign_in_approved("acme", "vbr")
+    scheduler.rotations.load("acme")
+
+    planned = scheduler.lanes.of("vbr")._lane.planned("acme")
+    assert planned is not None
+    assert planned.urgent
+    assert planned.due_at <= scheduler.clock.now()
+
+
 def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(scheduler: Scheduler) -> None:
     """All of Microsoft's threads hang; when they are free, the refresh is Veeam's matter, and no thread spins."""
     now, secret = scheduler.clock.now(), Secret("x")

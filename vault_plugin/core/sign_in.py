@@ -48,6 +48,8 @@ class SignIn(Document):
     state: SignInState = SignInState.PENDING
     binding: Binding
     expected_account: str | None = None
+    #: The credential's generation when it was asked for: revoked later, this sign-in brings nothing back.
+    asked_at_generation: int = 0
     claimed_by: str = ""
     why: str = ""
     device_code: Secret | None = None
@@ -76,13 +78,13 @@ class SignIn(Document):
     handled: tuple[Handled, ...] = ()
 
     def claimed(self, *, instance: str, known: bool, now: datetime) -> "SignIn":
-        """Claim the next poll; `known` says whether the answer of the one before is known to the claimer."""
+        """Claim the next poll; `known` says whether the claimer knows the answer to his own one before."""
         self._check(SignInState.PENDING)
         return self.replace(
             next_poll_at=now + self.interval,
             polls=self.polls + 1,
             polled_by=instance,
-            doubt=self.doubt or not (known or self.polls == 0),
+            doubt=self.doubt or not (self.polls == 0 or (known and self.polled_by == instance)),
         )
 
     def slowed(self, now: datetime) -> "SignIn":

@@ -66,11 +66,13 @@ class Login:
         """
         return self._self("GET", "auth/token/lookup-self", "looking at our own token") is not None
 
-    def again(self, monotonic: timedelta, dead: Secret | None) -> None:
-        """Log in anew, unless another thread has replaced the `dead` token already. Raises as `ensure`."""
+    def again(self, monotonic: timedelta, dead: Secret | None) -> bool:
+        """Log in anew, unless another thread has replaced the `dead` token already; tell whether. Raises as `ensure`."""
         with self._lock:
-            if self._connection.token == dead:
-                self._log_in(monotonic)
+            if self._connection.token != dead:
+                return False
+            self._log_in(monotonic)
+            return True
 
     def revoke(self) -> None:
         """Revoke the token if we obtained it; best effort."""

@@ -197,8 +197,8 @@ class KvStore:
             if self.login.alive():
                 self.report("write_denied", path=path)
                 return NO_RIGHTS_PAUSE
-            self.login.again(timedelta(seconds=time.monotonic()), used)
-            self.report("logged_in_again", path=path)
+            if self.login.again(timedelta(seconds=time.monotonic()), used):
+                self.report("logged_in_again", path=path)
         except (StoreError, Exception) as error:  # noqa: BLE001 - whatever login meets, the write is kept and sent again
             self.report("login_failed", path=path, reason=getattr(error, "reason", type(error).__name__))
             return _pause(turn + 2)
@@ -227,8 +227,8 @@ class KvStore:
             except NoAnswer as error:
                 raise error_of(error, doing) from None
             if attempt == 1 and outcome_of(answer) is Outcome.ASK_SELF and not self.login.alive():
-                self.login.again(timedelta(seconds=time.monotonic()), used)
-                self.report("logged_in_again", path=path)
+                if self.login.again(timedelta(seconds=time.monotonic()), used):
+                    self.report("logged_in_again", path=path)
                 continue
             break
         if outcome_of(answer) in (Outcome.ASK_SELF, Outcome.UNCLEAR):

@@ -43,6 +43,7 @@ def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, clai
         StoreError: Vault's trouble; the request stays in the mailbox.
     """
     now = world.clock.now()
+    credential = world.store.read(Credential, name).document
     stored = world.store.read(SignIn, name)
     old, binding = stored.document, bind(name, tenant)
     waiting = old is not None and old.state is not SignInState.ENDED and now < old.expires_at
@@ -56,6 +57,7 @@ def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, clai
         id=world.new_id(),
         binding=binding,
         expected_account=tenant.expected_account,
+        asked_at_generation=credential.generation if credential else 0,
         claimed_by=claimed_by,
         why=why,
         device_code=code.device_code,
@@ -231,6 +233,10 @@ def complete(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # 
         return _orphan(world, name, held.version, credential)
     if credential.sign_in_id == sign_in.id:  # adopted before a crash
         _close(world, name, stored.version, sign_in, credential)
+        return None
+    if credential.state is State.REVOKED and credential.generation > sign_in.asked_at_generation:
+        ended = sign_in.ended(Reason.REVOKED, now, "the tenant was revoked meanwhile")
+        tidy(world, name, world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE), ended)
         return None
     tenant = world.specs.tenant(name)
     if tenant is None or tenant.paused:
