@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import structlog
@@ -37,7 +37,7 @@ READERS = 8
 #: A sweep that hasn't run for so many intervals means that the service is stuck.
 SWEEPS_MISSED = 4
 ROUND_RETRY = timedelta(seconds=5)
-#: A status may be out of date if the process before died so shortly after a rotation.
+#: A status may be out of date if the process before died so shortly after a change.
 RECENT = timedelta(minutes=2)
 #: What a tenant's document is taken to say until it is read.
 ASSUMED = TenantSpec(server="assumed")
@@ -190,8 +190,7 @@ class Term:
         credential = self._rotations.load(name)
         if credential.generation:
             self._publisher.publish(name, credential)
-        rotated_at = credential.last_rotation_at
-        recent = rotated_at is None or self._world.clock.now() - rotated_at < RECENT
+        recent = self._world.clock.now() - _changed_at(credential) < RECENT
         if recent or credential.state is not State.ACTIVE:
             self._publisher.tell(name, credential)
 
@@ -230,3 +229,11 @@ class Term:
             log.warning("not_planned", tenant=name, reason=error.reason)
         else:
             self._publisher.tell(name, credential)
+
+
+def _changed_at(credential: Credential) -> datetime:
+    """Return when something last happened to a credential that its status tells."""
+    times = [credential.since, credential.last_rotation_at]
+    times += [credential.assertion.obtained_at if credential.assertion else None]
+    times += [credential.last_error.at if credential.last_error else None]
+    return max(at for at in times if at is not None)
