@@ -40,11 +40,12 @@ lint: dev ## ruff, formatting, import contracts
 types: dev ## mypy, strict
 	$(BIN)/mypy
 
-test: dev ## all tests, the real OpenBao and other people's clients included
-	$(PYTEST) --cov --cov-report=term
+test: dev ## all tests, the real OpenBao and other people's clients included (side by side, then those that need the machine)
+	$(PYTEST) -n 3 --dist worksteal -m "not alone" --cov --cov-report=
+	$(PYTEST) -m alone --cov --cov-append --cov-report=term
 
 test-fast: dev ## the tests that start no server
-	$(PYTEST) -m "not vault and not external and not slow"
+	$(PYTEST) -n 2 -m "not vault and not external and not slow"
 
 docs: dev ## links, README's help texts, decisions, generated pages
 	$(PYTEST) tests/docs -q

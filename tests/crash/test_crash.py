@@ -23,6 +23,7 @@ TWICE = (
 )
 
 
+@pytest.mark.alone
 def test_a_kill_at_any_place_costs_no_sign_in_and_no_consumer_his_token(
     openbao: OpenBao, authority: Authority, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -258,7 +258,7 @@ def test_two_replicas_keep_the_credential_whatever_happens_in_whatever_order() -
     run_state_machine_as_test(
         Replicas,
         settings=settings(
-            max_examples=150,
+            max_examples=500,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
