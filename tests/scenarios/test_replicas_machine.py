@@ -185,7 +185,7 @@ class Replicas(RuleBasedStateMachine):
         won = new.state is State.ACTIVE and new.generation == old.generation + 1  # a pair is stored over any entry
         assert new.state in ways or (won and old.state is not State.REVOKED), f"{old.state} -> {new.state}"
         assert new.generation in (old.generation, old.generation + 1)
-        if new.state is State.REVOKED and old.state is not State.REVOKED:
+        if new.state is State.REVOKED and new.generation > old.generation:
             self.asked_since_revoked = False
         if old.state is State.REVOKED:
             assert new.state is State.REVOKED or self.asked_since_revoked, "revoked, and back by itself"

@@ -136,6 +136,15 @@ def test_a_rung_that_only_errs_lets_the_next_one_try_first() -> None:
     assert ladder(view(early), NOW, POLICY)[0] is Rung.REFRESH
 
 
+def test_an_assertion_that_expired_in_the_middle_of_an_attempt_is_renewed_anew() -> None:
+    """Else the attempt would end with the verdict on a refresh, as if Veeam had rejected a fresh assertion."""
+    went_on = attempt(ladder=(Rung.EXCHANGE, Rung.REFRESH), renewed=True, climbed=True)
+    waited = credential(state=State.ROTATING, attempt=went_on, assertion=assertion(2 * HOUR))
+
+    assert taken_over(waited, NOW, UNKNOWN) == (Rung.REASSERT, Rung.REFRESH)
+    assert taken_over(waited.replace(assertion=assertion()), NOW, UNKNOWN) == (Rung.EXCHANGE, Rung.REFRESH)
+
+
 def test_a_refresh_that_is_taken_over_goes_on_by_a_new_session() -> None:
     """Only then is the same refresh token tried again."""
     rotating = credential(state=State.ROTATING, attempt=attempt())

@@ -113,13 +113,16 @@ def taken_over(credential: Credential, now: datetime, facts: ServerFacts) -> tup
     """Return the rungs left to somebody who takes over the recorded attempt.
 
     A refresh whose outcome is unknown goes on beside it, by a new session, while the assertion lives: whoever still
-    sleeps on the old refresh token can't collide with that. Only then is the same refresh token tried again.
+    sleeps on the old refresh token can't collide with that. Only then is the same refresh token tried again. An assertion
+    that expired while nobody went on is renewed anew.
     """
     attempt = credential.attempt
     possible = full_ladder(credential, now, facts)
     if attempt is None:
         return possible
-    rungs = tuple(rung for rung in attempt.ladder if rung in possible)
+    expired = Rung.EXCHANGE not in possible
+    left = (Rung.REASSERT if rung is Rung.EXCHANGE and expired else rung for rung in attempt.ladder)
+    rungs = tuple(rung for rung in dict.fromkeys(left) if rung in possible)
     if attempt.rung is Rung.REFRESH and not attempt.climbed:
         return (*(rung for rung in rungs if rung is not Rung.REFRESH), Rung.REFRESH)
     return rungs or possible
