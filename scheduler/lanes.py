@@ -72,7 +72,7 @@ class LaneRunner:
         with self._lock:
             now = self._clock.monotonic()
             at = now - (self._clock.now() - begun)
-            self._lane.remember(at, min(now, at + longest))
+            self._lane.remember(min(now, at + longest))
 
     def tick(self, *, woken: bool = False) -> None:
         """Begin what may begin now, and ask to be woken for the rest. `woken`: this is what was asked for."""
@@ -146,7 +146,7 @@ class LaneRunner:
         else:
             self._lane.cancel(call)
         if ran.logged_out:
-            self._lane.remember(now, now)
+            self._lane.remember(now)
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Lanes:
         self._servers = servers
         self._clock = clock
         self._timers = timers
-        self._may_call = may_call
+        self.may_call = may_call
         self._work: Work | None = None
         self._runners: dict[str, LaneRunner] = {}
         self._lock = threading.Lock()
@@ -185,7 +185,7 @@ class Lanes:
             runner = self._runners.get(name)
             if runner is None:
                 shown = server or ServerSpec(url="https://unknown.invalid")
-                runner = LaneRunner(name, shown, self._clock, self._do, self._wake, self._may_call)
+                runner = LaneRunner(name, shown, self._clock, self._do, self._wake, self.may_call)
                 self._runners[name] = runner
             elif server is not None:
                 runner.configure(server)

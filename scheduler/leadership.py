@@ -52,6 +52,7 @@ class Leadership:
                 self._lease = self._lease.observed(self._store.read(Leader, LEADER), now)
                 if held and not self._lease.holds:
                     log.warning("leadership_lost", to=self._lease.holder)
+                    return  # what this term knows is of before: it must end, though the lease may be free again
             if self._lease.may_take(now):
                 self._write(now)
                 if not held and self._lease.holds:

@@ -58,6 +58,9 @@ class Publisher:
             held = credential or credential_of(world.store.read(Credential, name), world.clock.now())
             proved = prove(world, name, held, done)
             written = publish(world, name, proved)
+        except DocumentMalformed as error:
+            log.warning("not_published", tenant=name, reason=error.reason, error=str(error))
+            return credential
         except StoreError as error:
             log.warning("not_published", tenant=name, reason=error.reason)
             self._timers.at(world.clock.now() + PUBLISH_RETRY, f"publish:{name}", self.publish, "vault", name)
@@ -76,7 +79,10 @@ class Publisher:
         """Publish what an outage left unpublished; what a crash left so is seen when it is first read."""
         for name, planned in self._memory.seen():
             if 0 <= planned.published < planned.generation:
-                self.publish(name)
+                try:
+                    self.publish(name)
+                except Exception:
+                    log.exception("publishing_broke", tenant=name)  # the others' tokens don't wait for it
 
     def saw(self, name: str, sign_in: SignIn | None) -> None:
         """Take in a sign-in that was read or written: the next status tells it."""

@@ -1,8 +1,10 @@
 """Keeps every credential planned in its server's lane, and does what is due."""
 
+import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
@@ -38,6 +40,7 @@ BROKEN_RETRY = timedelta(minutes=5)
 UNJUDGED_RETRY = timedelta(seconds=30)
 NO_EXPIRY = timedelta(days=1)
 RENEWALS = 8
+ASK_AGAIN = timedelta(seconds=1)
 THROTTLED = "Throttled"
 
 
@@ -51,8 +54,11 @@ class Rotations:
         self._memory = memory
         self._lanes = lanes
         self._publisher = publisher
-        #: Who is renewed at Microsoft now, on threads of its own: a hanging Microsoft holds no server's places.
-        self._renewing: set[str] = set()
+        #: Who waits for a renewal at Microsoft, on threads of its own: a hanging Microsoft holds no server's places.
+        self._queued: set[str] = set()
+        #: For whom a step is being done.
+        self._claimed: set[str] = set()
+        self._lock = threading.Lock()
         self._microsoft = ThreadPoolExecutor(RENEWALS, thread_name_prefix="renewal")
         lanes.begin(self._work)
 
@@ -121,7 +127,8 @@ class Rotations:
             return
         lane = self._lanes.of(planned.server)
         if planned.sign_in_waits:  # whatever else there is to do, it comes after the exchange that a person waits for
-            lane.put(Entry(name, not_before or now, now, urgent=True))
+            keeps_failing = stuck(credential)
+            lane.put(Entry(name, not_before or now, now, urgent=not keeps_failing, retrying=keeps_failing))
         elif at is None:
             lane.drop(name)
         else:
@@ -132,8 +139,6 @@ class Rotations:
 
     def _work(self, entry: Entry) -> Ran:
         """Do one step for one credential, on a thread of its lane."""
-        if entry.name in self._renewing:
-            return Ran(called=False)  # it is planned anew when that is over
         waited = max(self._world.clock.now() - entry.due_at, timedelta(0)).total_seconds()
         ran = self._guarded(entry, self._step)
         if ran.called:
@@ -142,19 +147,42 @@ class Rotations:
 
     def _renew(self, entry: Entry) -> None:
         """Do one step at Microsoft, beside the lane."""
-        self._guarded(entry, self._renewed)
+        self._queued.discard(entry.name)
+        if self._lanes.may_call():
+            self._guarded(entry, lambda name, planned: step(self._world, name, self._seen(planned), AT_MICROSOFT))
+        else:
+            self._again(entry, self._memory.get(entry.name), STORE_RETRY)
 
-    def _renewed(self, name: str, planned: Planned) -> Step:
+    def _go_to_microsoft(self, name: str, credential: Credential) -> None:
+        """Queue a renewal. The pair that works meanwhile stays planned at Veeam."""
+        now, pair = self._world.clock.now(), credential.pair
+        due_at = view_of(self._world, name, credential, self._seen(self._memory.get(name))).due_at(self._world.policy)
+        if pair is not None and due_at is not None and due_at > now:
+            self._lanes.of(self._memory.get(name).server).put(Entry(name, due_at, pair.expires_at))
+        if name not in self._queued:
+            self._queued.add(name)
+            self._microsoft.submit(self._renew, Entry(name, now, pair.expires_at if pair else now))
+
+    @contextmanager
+    def _claim(self, name: str) -> Iterator[bool]:
+        """Keep a lane's thread and a renewal's from taking up the same attempt: one instance does so at once."""
+        with self._lock:
+            free = name not in self._claimed
+            self._claimed.add(name)
         try:
-            return step(self._world, name, self._seen(planned), AT_MICROSOFT)
+            yield free
         finally:
-            self._renewing.discard(name)  # before anything is planned: what is planned while it stands is passed over
+            if free:
+                self._claimed.discard(name)
 
     def _guarded(self, entry: Entry, do: Callable[[str, Planned], Step]) -> Ran:
         """Do a step and what follows from it; whatever goes wrong, the credential is planned again."""
         name, planned, ran = entry.name, self._memory.get(entry.name), Ran(called=False)
         try:
-            done = do(name, planned)
+            with self._claim(name) as claimed:
+                if not claimed:
+                    return ran  # whoever is at it plans it anew
+                done = do(name, planned)
             ran = _ran(done)
             self._after(name, planned, done)
         except (StoreError, ConfigurationError) as error:
@@ -184,8 +212,11 @@ class Rotations:
                 waits = sign_in is not None and sign_in.assertion is not None
                 self._memory.update(name, sign_in_waits=waits)
                 self._publisher.saw(name, sign_in)
-            if done is not None:
+            if done is not None and done.action.do is not Do.HOLD:
                 return done
+            if done is not None:  # the exchange has to wait: the pair that stands is looked after meanwhile
+                other = step(world, name, seen, AT_VEEAM)
+                return done if other.called is None else other
         done = step(world, name, seen, AT_VEEAM)
         if done.action.do is Do.ATTEMPT and done.action.purpose is Purpose.SIGN_IN and done.called is None:
             return signing_in.complete(world, name, seen) or done
@@ -194,14 +225,14 @@ class Rotations:
     def _after(self, name: str, planned: Planned, done: Step) -> None:
         """Publish, plan and tell."""
         if done.elsewhere and done.action.ladder[0] in AT_MICROSOFT:
-            self._renewing.add(name)
-            self._microsoft.submit(self._renew, Entry(name, self._world.clock.now(), self._world.clock.now()))
+            self._go_to_microsoft(name, done.credential)
             return
         now = self._world.clock.now()
         credential, error = done.credential, done.error
         if done.called is not None:
             self._report(name, done)
-        not_before = None
+        # Nothing was called and nothing is to be called elsewhere: whatever the reason, asking again at once brings nothing.
+        not_before = now + ASK_AGAIN if done.called is None and not done.elsewhere else None
         if isinstance(error, AuthorizationServerError) and error.retryable:
             pair = credential.pair
             wait = backoff(now, pair.expires_at, pair.life) if pair else UNJUDGED_RETRY
@@ -212,7 +243,7 @@ class Rotations:
         if credential.generation > planned.published:
             credential = self._publisher.publish(name, credential, done) or credential
         if planned.sign_in_waits and self._memory.get(name).sign_in_waits:
-            not_before = done.action.at or now + self._world.policy.exchange_retry_after
+            not_before = done.action.at or now + self._world.policy.exchange_retry_after[len(credential.failures)]
         self._plan(name, credential, not_before=not_before)
         self._publisher.tell(name, credential)
 
@@ -229,7 +260,7 @@ class Rotations:
 
     def stop(self) -> None:
         """Begin no renewal more and wait for those under way."""
-        self._microsoft.shutdown(wait=True)
+        self._microsoft.shutdown(wait=True, cancel_futures=True)
 
     # --- looking after -----------------------------------------------------------------------------------------------
 

@@ -198,7 +198,7 @@ class Service:
         self._metrics.leader.set(leads)
         term = self._term
         if leads and not led and term is not None:
-            term.sweep()
+            term.wake()
 
     def _live(self) -> str:
         term = self._term

@@ -74,6 +74,8 @@ class Term:
         self._sign_ins = SignIns(world, timers, metrics, self._rotations, self._publisher, leads)
         self._mail = Mail(world, mailbox, specs, timers, metrics, self._effect)
         self._swept_at: timedelta | None = None
+        #: Whose journal is in the lanes' memory already: a repeated start must not put it there twice.
+        self._loaded: set[str] = set()
         #: What is yet to be read after the beginning, the most urgent last.
         self._rest: list[str] | None = None
         self._sign_ins_listed: set[str] = set()
@@ -92,8 +94,10 @@ class Term:
             with self._held_back(name):
                 self._rotations.load(name, assumed=ASSUMED if name in tenants else None, remember=True)
 
+            self._loaded.add(name)
+
         with ThreadPoolExecutor(READERS, thread_name_prefix="load") as readers:
-            for _ in readers.map(load, names):
+            for _ in readers.map(load, [name for name in names if name not in self._loaded]):
                 pass
 
     def begin(self) -> None:
@@ -132,7 +136,11 @@ class Term:
         if self._swept_at is not None:
             for name in self._memory.names():
                 self._rotations.poke(name)
-            self.sweep()
+            self.wake()
+
+    def wake(self) -> None:
+        """Sweep soon, on a thread of this term's own: whoever leads again must not wait for it."""
+        self.timers.at(self._world.clock.now(), "wake", self.sweep, "timers")
 
     def stuck(self) -> bool:
         """Tell whether the sweep hasn't run when it should."""
@@ -177,6 +185,10 @@ class Term:
         except DocumentMalformed as error:
             log.warning("document_malformed", tenant=name, reason=error.reason, error=str(error), remedy=error.remedy())
             self._publisher.tell_malformed(name, error)
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("tenant_broke", tenant=name)
 
     def _urgency(self, name: str) -> tuple[bool, float]:
         planned = self._memory.get(name)

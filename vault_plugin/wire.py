@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 LARGEST = 2 * 1024 * 1024
@@ -100,7 +101,7 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
         prepared.prepare(method, url, headers={**HEADERS, **(headers or {})}, data=data)
         with session.send(prepared, (connect, max(total - connect, 0.1)), verify=verify) as response:
             content = bytearray()
-            for chunk in response.iter_content(CHUNK):
+            while chunk := response.raw.read1(CHUNK, decode_content=True):  # what has come, not what is promised
                 content += chunk
                 if len(content) > LARGEST:
                     raise Unanswered("the answer is larger than 2 MiB", "AnswerTooLarge")
@@ -115,7 +116,7 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
         raise Unanswered(f"no answer within {total:.0f} s", "Timeout") from None
     except requests.exceptions.ConnectionError as error:
         raise _broken(error) from None
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise Unanswered(f"the answer broke off ({type(error).__name__})", "AnswerBroken") from None
     except OSError:  # requests' own word for a CA bundle that isn't there
         raise NotSent("the CA bundle can't be read", "CaBundleUnreadable", "Correct VB365_CA_BUNDLE.") from None

@@ -84,7 +84,7 @@ class Service:
         for record in around.records.values():
             for begun in record.calls:
                 at = begun - START
-                self._lane.remember(at, min(now, at + longest))
+                self._lane.remember(min(now, at + longest))
             self._plan(record)
         self._tick()
 

@@ -93,7 +93,7 @@ def _no_journal(purposes: frozenset[Purpose]) -> Callable[..., Any]:
     return begun
 
 
-def _in_any_order(world: Any, name: str, document: Any, replaces: Any, *, patience: timedelta) -> bool:
+def _in_any_order(world: Any, name: str, document: Any, _replaces: Any, *, patience: timedelta, rank: int) -> bool:
     return latest.write_latest(world, name, document, latest.replaces_always, patience=patience)
 
 

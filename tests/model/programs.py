@@ -321,7 +321,7 @@ class Programs:
         tape.rewind(job, heard, now)
         world.versions.clear()
         if job.token_version >= 0:
-            world.versions["tokens", NAME] = job.token_version
+            world.versions["tokens", NAME] = (job.token_version, 0)  # a replica's verbs come one after another
         call, raised, credential, superseded = None, "", -1, False
         try:
             done = VERBS[job.verb](world, job, self.documents)
@@ -339,7 +339,7 @@ class Programs:
             raised,
             credential,
             superseded,
-            world.versions.get(("tokens", NAME), -1),
+            world.versions.get(("tokens", NAME), (-1, 0))[0],
         )
 
 

@@ -137,3 +137,13 @@ def test_the_proof_costs_nothing_of_the_throttle(scene: Scene) -> None:
     assert len(scene.veeam.presented) == 1
     assert held.binding is not None
     assert held.binding.organization == ORGANIZATION
+
+
+def test_a_token_that_has_expired_is_not_proved(scene: Scene) -> None:
+    """After a long outage of ours it proves nothing, and blocks nobody."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))
+    held = scene.signed_in()
+    assert held.proved == 0
+    scene.clock.advance(2 * DAY)
+
+    assert scene.prove().state is State.ACTIVE

@@ -6,7 +6,7 @@ import pytest
 
 from tests.scenarios.stage import ORGANIZATION, Scene
 from tests.simulators.http import Fault, Response, Server
-from vault_plugin.core.credential import Rung
+from vault_plugin.core.credential import Credential, Rung
 from vault_plugin.core.errors import VersionConflict
 from vault_plugin.core.lifecycle.gather import Seen
 from vault_plugin.core.lifecycle.rotate import step
@@ -345,3 +345,22 @@ def test_unknown_fields_of_a_newer_version_survive_a_rotation(scene: Scene) -> N
     newest = held.versions[held.version]
     assert newest is not None
     assert newest["from_the_future"] == {"a": 1}
+
+
+def test_an_attempt_with_which_nothing_can_go_on_asks_a_person(scene: Scene) -> None:
+    """No refresh token of Microsoft's, the assertion too old, Veeam's session gone: there is no grant left."""
+    scene.signed_in()
+    held = scene.store.read(Credential, "acme")
+    assert held.document is not None
+    assert held.document.assertion is not None
+    poor = held.document.replace(assertion=held.document.assertion.replace(refreshable=False))
+    scene.store.write("acme", poor, cas=held.version)
+    scene.until_due()
+    scene.veeam.revoke_all()
+    assert scene.step().goes_on
+    scene.clock.advance(timedelta(hours=2))
+
+    scene.step()
+
+    assert scene.credential().state is State.NEEDS_SIGN_IN
+    assert scene.credential().attempt is None

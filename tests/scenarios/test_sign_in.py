@@ -1,6 +1,8 @@
 """A person signs in, declines, comes late, is blocked, is somebody else; the service dies in between."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -246,3 +248,28 @@ def test_an_old_request_is_nobodys_wish(scene: Scene) -> None:
 
     assert handle(scene.world, asked).outcome == "Expired"
     assert not scene.microsoft.codes
+
+
+def test_an_approval_is_kept_when_somebody_joins_while_microsoft_is_asked(scene: Scene) -> None:
+    """The portal posts a second sign-in as the person approves: both are answered by the same tokens."""
+    scene.ask("sign-in")
+    scene.approve()
+    microsoft, joined = scene.world.microsoft, []
+
+    class Slow:
+        """Microsoft, whose answer takes as long as another request."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(microsoft, name)
+
+        def poll(self, *arguments: Any) -> object:
+            answer = microsoft.poll(*arguments)
+            joined.append(scene.ask("sign-in", "r2"))
+            return answer
+
+    scene.world = replace(scene.world, microsoft=cast("Any", Slow()))
+    scene.poll()
+
+    assert joined == ["Joined"]
+    assert scene.document(SignIn).state is SignInState.APPROVED
+    assert {entry.id for entry in scene.document(SignIn).handled} == {"r1", "r2"}

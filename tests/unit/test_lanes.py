@@ -169,8 +169,8 @@ def test_a_call_read_from_a_journal_occupies_its_place() -> None:
     """Read in any order."""
     play = Play(Throttle(per_second=0, per_minute=2, per_hour=0))
     play.at = 100 * SECOND
-    play.lane.remember(95 * SECOND, 96 * SECOND)
-    play.lane.remember(50 * SECOND, 52 * SECOND)
+    play.lane.remember(96 * SECOND)
+    play.lane.remember(52 * SECOND)
     play.put("a", due=100)
 
     assert play.next() == "a"
@@ -261,3 +261,62 @@ def test_the_delay_is_what_one_more_would_wait() -> None:
     play.next(outage=True)
 
     assert play.lane.delay(START + play.at, play.at) == 9 * 12 * SECOND + 5 * SECOND
+
+
+def test_one_that_hangs_alone_keeps_the_lane_closed_for_nobody_else() -> None:
+    """Others probe; and when it goes unanswered again though they were answered, it waits for the failing ones' share."""
+    play = Play(Throttle())
+    play.put("hangs", expires=1)
+    for number in range(100):
+        play.put(f"t{number}", expires=1000 + number)
+    made = []
+    while play.at < timedelta(minutes=20):
+        call = play.begin()
+        if call is None:
+            wait = play.wait()
+            assert wait is not None
+            play.at += max(wait, 0.001 * SECOND)
+            continue
+        assert call.entry is not None
+        name = call.entry.name
+        made.append(name)
+        if name == "hangs":
+            play.at += 35 * SECOND
+            play.put("hangs", due=play.at / SECOND, expires=1)
+        play.lane.end(call, play.at, outage=name == "hangs")
+
+    hung = made.count("hangs")
+    assert 3 <= hung <= 12, "its share, and no more"
+    assert len(made) - hung >= 55, "the others have the rest: of 1200 s it hangs for 385 here, one call at a time"
+
+
+def test_who_probed_in_vain_waits_like_everybody_when_the_lane_is_open_again() -> None:
+    """It was the lane's outage, not theirs: the earliest expiry goes first."""
+    play = Play()
+    for number in range(3):
+        play.put(f"t{number}", expires=number)
+    assert play.next(outage=True) == "t0"
+    play.put("t0", expires=0)
+    assert play.next(outage=True) == "t1"
+    play.put("t1", expires=1)
+    assert play.next() == "t2"
+
+    assert [play.next(), play.next()] == ["t0", "t1"]
+
+
+def test_a_429_that_our_own_calls_explain_is_no_sign_of_a_neighbour() -> None:
+    """A logout waited for no place."""
+    play = Play(Throttle())
+    for _ in range(6):
+        play.lane.remember(play.at)
+    play.at = 61 * SECOND
+    play.lane.remember(play.at)
+    play.put("a", due=61)
+    call = None
+    while call is None:
+        play.at += play.wait() or SECOND
+        call = play.begin()
+    play.lane.remember(play.at)
+    play.lane.end(call, play.at, outage=True, throttled=True)
+
+    assert not play.lane.shared(play.at)

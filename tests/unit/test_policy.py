@@ -233,3 +233,14 @@ def test_long_blocked_is_retried_hourly() -> None:
     held = credential(state=State.BLOCKED, since=NOW - 3 * HOUR, last_error=failure(age=20 * MINUTE))
 
     assert next_action(view(held), NOW, POLICY).at == NOW + 40 * MINUTE
+
+
+def test_a_hold_is_never_until_now() -> None:
+    """Whoever asks again when he is told to would ask for ever: after a failed keep-alive, and where nothing can be tried."""
+    old = assertion(4 * 24 * HOUR)
+    failed = credential(assertion=old, last_error=failure(Rung.REASSERT))
+    assert (at := next_action(view(failed), NOW, POLICY).at) is not None
+    assert at > NOW
+
+    nothing = credential(state=State.BLOCKED, pair=pair(spent=True), assertion=assertion(2 * HOUR, refreshable=False))
+    assert next_action(view(nothing.replace(since=NOW - HOUR)), NOW, POLICY).at is None

@@ -46,6 +46,7 @@ class Scheduler:
     """The scheduler's parts around a store in memory; nothing begins by itself, and nobody may be called."""
 
     def __init__(self) -> None:
+        self.leads = False
         self.clock, self.store, self.memory = FakeClock(), CountingStore(), Memory()
         specs = SimpleNamespace(tenant=lambda _: TENANT, server=lambda _: SERVER, problem=lambda _: "")
         ids = itertools.count()
@@ -56,7 +57,7 @@ class Scheduler:
         )  # fmt: skip
         metrics = Metrics()
         self.timers = Timers(dict.fromkeys(("lanes", "microsoft", "vault", "timers"), 1))
-        self.lanes = Lanes(lambda _: SERVER, self.clock, self.timers, lambda: False)
+        self.lanes = Lanes(lambda _: SERVER, self.clock, self.timers, lambda: self.leads)
         self.publisher = Publisher(world, self.timers, metrics, self.memory, lambda _: timedelta(0))
         self.rotations = Rotations(world, metrics, self.memory, self.lanes, self.publisher)
 
@@ -104,16 +105,20 @@ def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(sche
         scheduler.rotations._microsoft.submit(gate.wait)
     scheduler.lanes.of("vbr").drop("acme")
     assert not scheduler.rotations._work(Entry("acme", now, pair.expires_at)).called
-    assert "acme" in scheduler.rotations._renewing
+    assert "acme" in scheduler.rotations._queued
+    assert scheduler.lanes.of("vbr").state().next_due is not None, "the pair stays planned at Veeam"
+    scheduler.lanes.of("vbr").drop("acme")
 
     scheduler.clock.advance(5 * MINUTE)
     before = scheduler.store.reads
+    scheduler.lanes.stop()
+    scheduler.leads = True
     gate.set()
 
     deadline = time.monotonic() + 10
     while (planned := scheduler.lanes.of("vbr").state()).waiting == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert planned.waiting == 1
-    assert not scheduler.rotations._renewing
+    assert not scheduler.rotations._queued
     scheduler.rotations.stop()
     assert scheduler.store.reads - before <= 4

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from vault_plugin.core.rate import Rate
 from vault_plugin.core.tenants import Throttle
+from vault_plugin.core.timing import ZERO
 
-ZERO = timedelta(0)
 #: Slack for the server's own clock arithmetic (research: WebApiThrottle's window ends inclusively).
 SLACK = timedelta(milliseconds=50)
 IN_FLIGHT = 2
@@ -56,21 +57,6 @@ class Call:
     retry_at: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
-    """What a lane may do: so many calls in each window, and the mean time between two calls at that rate."""
-
-    windows: tuple[tuple[timedelta, int], ...]
-    pace: timedelta
-    longest: timedelta
-
-    @classmethod
-    def of(cls, throttle: Throttle, slower: int) -> "_Rate":
-        windows = tuple((length * slower, limit) for length, limit in throttle.windows())
-        pace = max((length / limit for length, limit in windows), default=ZERO)
-        return cls(windows, pace, max((length for length, _ in windows), default=ZERO))
-
-
 @dataclass
 class _Queue:
     """Entries by a key; those that were replaced or dropped are passed over."""
@@ -101,6 +87,12 @@ class Lane:
         self._paced_until = ZERO
         self._retry_at = ZERO
         self._newest: Call | None = None
+        #: Answers so far; and at which of them a credential went unanswered last.
+        self._answers = 0
+        self._unanswered: dict[str, int] = {}
+        #: Unanswered since the lane was open: others probe first. And those whose trouble is their own.
+        self._silent: set[str] = set()
+        self._hanging: set[str] = set()
         self._entries: dict[str, Entry] = {}
         self._running: set[str] = set()
         self._later, self._ready, self._retries = _Queue(), _Queue(), _Queue()
@@ -113,12 +105,14 @@ class Lane:
 
     @throttle.setter
     def throttle(self, throttle: Throttle) -> None:
-        self._throttle, self._full, self._half = throttle, _Rate.of(throttle, 1), _Rate.of(throttle, 2)
+        self._throttle, self._full, self._half = throttle, Rate.of(throttle, 1), Rate.of(throttle, 2)
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
     def put(self, entry: Entry) -> None:
         """Plan a credential, in place of what was planned for it. One call at a time is made for it."""
+        if self._entries.get(entry.name) == entry:
+            return
         self._entries[entry.name] = entry
         if entry.name not in self._running:
             self._later.push(entry.due_at, next(self._numbers), entry)
@@ -146,10 +140,19 @@ class Lane:
         """Move what has become due to where it waits."""
         while (entry := self._later.first(self._entries)) is not None and entry.due_at <= now:
             heapq.heappop(self._later.items)
-            if entry.retrying and not entry.urgent:
-                self._retries.push(entry.due_at, next(self._numbers), entry)
-            else:
-                self._ready.push((not entry.urgent, entry.expires_at), next(self._numbers), entry)
+            self._wait(entry)
+
+    def _wait(self, entry: Entry) -> None:
+        """Put what is due where it waits: the ones that weren't answered since the lane was open behind the others."""
+        if self._shares(entry):
+            self._retries.push(entry.due_at, next(self._numbers), entry)
+        else:
+            key = (not entry.urgent, entry.name in self._silent, entry.expires_at)
+            self._ready.push(key, next(self._numbers), entry)
+
+    def _shares(self, entry: Entry) -> bool:
+        """Tell whether this one waits for the share of those that keep failing."""
+        return not entry.urgent and (entry.retrying or entry.name in self._hanging)
 
     # --- the places --------------------------------------------------------------------------------------------------
 
@@ -185,20 +188,51 @@ class Lane:
         throttled: bool = False,
         retry_after: timedelta | None = None,
     ) -> None:
-        """Note the answer. An outage (no answer, 502 to 504, 429) closes the lane; the first success opens it."""
+        """Note the answer. An outage (no answer, 502 to 504, 429) closes the lane; the first success opens it.
+
+        A credential that goes unanswered again after others were answered has a trouble of its own: it closes nothing more,
+        and waits for the share of those that keep failing.
+        """
         bisect.insort(self._ended, now)
-        self._leave(call)
-        if throttled:
+        if throttled and not self._over(now):
             self.shared_until = now + SHARED_FOR
+        name = call.entry.name if call.entry else ""
+        alone = outage and not throttled and self._answers > self._unanswered.get(name, self._answers)
+        if outage:
+            self._unanswered[name] = self._answers
+        if alone:
+            self._hanging.add(name)
+        if outage and not alone:
+            self._silent.add(name)
+        self._leave(call)
         if not outage:
-            self.failures = 0
-            self.closed_until = ZERO
+            self._answered(name)
+            return
+        if alone and not self.failures:
             return
         wait = PROBE_AFTER[min(self.failures, len(PROBE_AFTER) - 1)]
         if retry_after is not None:
             wait = max(RETRY_AFTER_RANGE[0], min(retry_after, RETRY_AFTER_RANGE[1]))
         self.failures += 1
         self.closed_until = now + wait
+
+    def _answered(self, name: str) -> None:
+        """Open the lane: it was the lane's trouble that others went unanswered, so that they wait like everybody again."""
+        self._answers += 1
+        self._unanswered.pop(name, None)
+        self._hanging.discard(name)
+        self.failures = 0
+        self.closed_until = ZERO
+        silent, self._silent = self._silent, set()
+        for entry in [self._entries[each] for each in silent if each in self._entries and each not in self._running]:
+            self._later.push(entry.due_at, next(self._numbers), entry)
+
+    def _over(self, now: timedelta) -> bool:
+        """Tell whether our own calls explain a 429: a logout that waited for no place, or what a journal didn't tell."""
+        ended = self._ended
+        return any(
+            len(ended) - bisect.bisect_right(ended, now - length - SLACK) > limit for length, limit in self._full.windows
+        )
 
     def cancel(self, call: Call) -> None:
         """Give the place and the turn back: nothing was sent."""
@@ -207,7 +241,7 @@ class Lane:
             self._paced_until = max(call.paced_until, call.begun + min(UNSENT_PACE, self._rate(call.begun).pace))
             self._retry_at = call.retry_at
 
-    def remember(self, _begun: timedelta, ended: timedelta) -> None:
+    def remember(self, ended: timedelta) -> None:
         """Take a call that was made elsewhere (read from a journal, or a logout) into the memory."""
         bisect.insort(self._ended, ended)
 
@@ -238,7 +272,7 @@ class Lane:
         del self._entries[entry.name]
         self._running.add(entry.name)
         self._paced_until = now + rate.pace
-        if entry.retrying:
+        if self._shares(entry):
             self._retry_at = now + rate.pace * RETRY_SHARE
         return call
 
@@ -267,5 +301,5 @@ class Lane:
             at = max(at, self._ended[first + surplus - 1] + length + SLACK)
         return at
 
-    def _rate(self, now: timedelta) -> _Rate:
+    def _rate(self, now: timedelta) -> Rate:
         return self._half if self.shared(now) else self._full

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from vault_plugin.core.credential import FAILURES_KEPT, Credential, Purpose, Rung
+from vault_plugin.core.credential import FAILURES_KEPT, Assertion, Credential, Failure, Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -207,7 +207,7 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
     at = last + (timedelta(hours=1) if long_blocked else policy.blocked_retry_after)
     rungs = full_ladder(credential, now, view.facts)
     if now < at or not rungs:
-        return Action(Do.HOLD, credential.reason, at=at)
+        return Action(Do.HOLD, credential.reason, at=at if rungs else None)
     return Action(Do.ATTEMPT, Reason.RETRYING, ladder=rungs)
 
 
@@ -228,13 +228,17 @@ def _due(view: View, now: datetime, policy: Policy) -> Action | None:
     return Action(Do.ATTEMPT, Reason.DUE, ladder=rungs) if rungs else None
 
 
+def _idle_at(assertion: Assertion, error: Failure | None, policy: Policy) -> datetime:
+    """Return when an idle assertion is to be renewed; after trouble a whole interval later."""
+    last = max(assertion.obtained_at, error.at) if error else assertion.obtained_at
+    return last + policy.keep_alive_after
+
+
 def _idle(view: View, now: datetime, policy: Policy) -> Action | None:
     assertion = view.credential.assertion
     if assertion is None or not assertion.refreshable:
         return None
-    error = view.credential.last_error
-    last = max(assertion.obtained_at, error.at) if error else assertion.obtained_at
-    if now < last + policy.keep_alive_after:
+    if now < _idle_at(assertion, view.credential.last_error, policy):
         return None
     return Action(Do.ATTEMPT, Reason.KEEP_ALIVE, ladder=(Rung.REASSERT,), purpose=Purpose.KEEP_ALIVE)
 
@@ -244,7 +248,7 @@ def _wait(view: View, now: datetime, policy: Policy) -> Action | None:
     if at is None:
         return Action(Do.HOLD, Reason.NOT_DUE)
     if assertion and assertion.refreshable:
-        at = min(at, assertion.obtained_at + policy.keep_alive_after)
+        at = min(at, _idle_at(assertion, view.credential.last_error, policy))
     return Action(Do.HOLD, Reason.NOT_DUE, at=max(at, now))
 
 

@@ -184,7 +184,7 @@ class World:
     #: Host name and health port: who takes its own work up again after a restart.
     instance: str
     new_id: Callable[[], str]
-    #: Version last seen of documents that are only ever replaced (tokens, status, prompts), by kind and name.
-    versions: MutableMapping[tuple[str, str], int] = field(default_factory=dict)
+    #: Version and rank of what this process wrote last where only the newest counts (tokens, status, prompts).
+    versions: MutableMapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     #: What is known of a server by now.
     facts: Callable[[str], ServerFacts] = lambda _server: UNKNOWN

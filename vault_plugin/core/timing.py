@@ -42,8 +42,8 @@ class Policy:
     proof_after: timedelta = timedelta(days=1)
     #: Over so long must Veeam have rejected on a server that has accepted no renewed assertion yet, until a person is asked.
     reject_for: timedelta = timedelta(minutes=30)
-    #: After a sign-in's exchange failed without a verdict.
-    exchange_retry_after: timedelta = timedelta(seconds=5)
+    #: After a sign-in's exchange failed without a verdict: after none, one, two, three answered errors.
+    exchange_retry_after: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 5, 20, 120))
 
 
 def overlap(life: timedelta, reread: timedelta, policy: Policy, *, late: bool = False) -> timedelta:

@@ -193,6 +193,8 @@ class KvStore:
 
     def _denied(self, path: str, used: Any, turn: int) -> timedelta:  # noqa: ANN401 - a Secret or None
         """Ask about our own token: dead means log in and send again, alive means that rights are missing."""
+        if self.connection.token != used:
+            return timedelta(0)  # another thread has logged in meanwhile
         try:
             if self.login.alive():
                 self.report("write_denied", path=path)
@@ -226,6 +228,8 @@ class KvStore:
                 answer = self.connection.request(method, path, body=body)
             except NoAnswer as error:
                 raise error_of(error, doing) from None
+            if attempt == 1 and outcome_of(answer) is Outcome.ASK_SELF and self.connection.token != used:
+                continue  # another thread has logged in meanwhile
             if attempt == 1 and outcome_of(answer) is Outcome.ASK_SELF and not self.login.alive():
                 if self.login.again(timedelta(seconds=time.monotonic()), used):
                     self.report("logged_in_again", path=path)

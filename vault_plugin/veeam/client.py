@@ -163,7 +163,7 @@ class VeeamClient:
             if key not in self._sessions:
                 try:
                     session = Session(_TrustAdapter(server))
-                except ssl.SSLError:
+                except (ssl.SSLError, ValueError, TypeError):
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
                     raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy, sent=False) from None

@@ -10,16 +10,20 @@ from vault_plugin.core.lifecycle.gather import credential_of
 from vault_plugin.core.ports import D, World
 
 
-def write_latest(world: World, name: str, document: D, replaces: Callable[[D], bool], *, patience: timedelta) -> bool:
+def write_latest(
+    world: World, name: str, document: D, replaces: Callable[[D], bool], *, patience: timedelta, rank: int = 0
+) -> bool:
     """Write the document unless what stands there must not be replaced by it; tell whether it stands now.
 
-    Costs one request where this process wrote the version before, and two more where somebody else did.
+    Costs one request where this process wrote the version before, and two more where somebody else did. `rank` orders what
+    threads of this process write at once: nothing is written unread over what this process wrote with the same or a higher.
 
     Raises:
         StoreUnavailable, StoreDenied: Vault's trouble; nothing is known of the write.
     """
     key = (document.kind, name)
-    cas = world.versions.pop(key, None)
+    known = world.versions.pop(key, None)
+    cas = known[0] if known is not None and (known[1] < rank or not rank) else None
     while True:
         if cas is None:
             stored = world.store.read(type(document), name)
@@ -31,7 +35,7 @@ def write_latest(world: World, name: str, document: D, replaces: Callable[[D], b
         except VersionConflict:
             cas = None
         else:
-            world.versions[key] = version
+            world.versions[key] = (version, rank)
             return True
 
 

@@ -31,7 +31,7 @@ def proof_due(credential: Credential, facts: ServerFacts, now: datetime, policy:
     """Tell whether this generation's token must be proved: after a sign-in or a failed proof, and daily for each server."""
     if credential.pair is None or credential.state is State.REVOKED or credential.generation <= credential.proved:
         return False
-    if credential.disproved == credential.generation:
+    if credential.disproved == credential.generation or credential.pair.expires_at <= now + policy.margin:
         return False
     first = credential.reason is Reason.SIGNED_IN or credential.disproved > credential.proved
     return first or facts.proved_at is None or now - facts.proved_at >= policy.proof_after

@@ -21,7 +21,8 @@ def publish(world: World, name: str, credential: Credential) -> bool:
     token = token_of(world, name, credential)
     if token is None:
         return False
-    return write_latest(world, name, token, lambda old: old.generation < token.generation, patience=PATIENCE)
+    older = token.generation
+    return write_latest(world, name, token, lambda old: old.generation < older, patience=PATIENCE, rank=older)
 
 
 def token_of(world: World, name: str, credential: Credential) -> Token | None:

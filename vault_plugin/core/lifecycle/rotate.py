@@ -32,7 +32,7 @@ from vault_plugin.core.errors import (
 )
 from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, facts_of, view_of
 from vault_plugin.core.lifecycle.latest import offer
-from vault_plugin.core.lifecycle.verdicts import failure_of, verdict
+from vault_plugin.core.lifecycle.verdicts import confirmed, failure_of, verdict
 from vault_plugin.core.policy import Action, Do, next_action
 from vault_plugin.core.ports import TokenAnswer, World
 from vault_plugin.core.states import Event, Reason, State
@@ -106,12 +106,21 @@ def step(world: World, name: str, seen: Seen = NOT_SEEN, may: frozenset[Rung] = 
     stored = world.store.read(Credential, name)
     credential = credential_of(stored, now)
     action = next_action(view_of(world, name, credential, seen), now, world.policy)
-    if action.do is Do.HOLD or action.purpose is Purpose.SIGN_IN or not action.ladder or credential.binding is None:
+    if action.do is Do.HOLD or action.purpose is Purpose.SIGN_IN or credential.binding is None:
         return Step(action, credential)
+    if not action.ladder:
+        return _exhausted(world, name, stored.version, credential, action)
     if action.ladder[0] not in may:
         return Step(action, credential, elsewhere=True)
     grant = Grant(credential.assertion, credential.binding, credential.sign_in_id)
     return attempt(world, name, stored.version, credential, action, grant)
+
+
+def _exhausted(world: World, name: str, version: int, credential: Credential, action: Action) -> Step:
+    """End an attempt with which nothing that is stored can go on: there is no grant left."""
+    ended = credential.concluded(Event.GRANT_REJECTED, Reason.GRANT_REJECTED, credential.last_error, world.clock.now())
+    world.store.write(name, ended, cas=version, give_up_after=world.policy.store_timeout)
+    return Step(action, ended)
 
 
 def attempt(world: World, name: str, version: int, credential: Credential, action: Action, grant: Grant) -> Step:
@@ -268,7 +277,7 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
     now = world.clock.now()
     entry = run.attempt
     failure = failure_of(error, entry.rung, now)
-    if failure.verdict and not _confirmed(world, run, error, now):
+    if failure.verdict and not confirmed(error, run.credential, now, world.policy):
         failure = failure.replace(verdict="", answered=True)
     spent = entry.rung is Rung.REFRESH and bool(failure.verdict)
 
@@ -298,11 +307,3 @@ def _settled(world: World, run: Run, action: Action, change: Change, error: Erro
         return Step(action, stands[1], error, called=run.attempt.rung)
     current = credential_of(world.store.read(Credential, run.name, patient=True), world.clock.now())
     return Step(action, current, error, called=run.attempt.rung, superseded=True)
-
-
-def _confirmed(world: World, run: Run, error: Error, now: datetime) -> bool:
-    """Tell whether a verdict counts: some of Microsoft's count only when seen twice over minutes."""
-    if not isinstance(error, AuthorizationServerError) or not error.confirm:
-        return True
-    early = now - world.policy.confirm_after
-    return any(f.code == error.code and f.at <= early for f in run.credential.failures)

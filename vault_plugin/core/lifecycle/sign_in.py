@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from vault_plugin.core.credential import Credential, Handled, Purpose, Rung, keep_handled
-from vault_plugin.core.errors import AuthorizationServerUnavailable, VersionConflict
+from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, VersionConflict
 from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, refusal, unchanged_for
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.lifecycle.rotate import Grant, Step, attempt
@@ -142,23 +142,33 @@ def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: Po
             sign_in = sign_in.slowed(now)
             world.store.write(name, sign_in, cas=version, give_up_after=PATIENCE)
         return Polled(sign_in)
-    if isinstance(answer, Approved):
-        problem = _not_expected(world, name, sign_in, answer)
-        after = problem or sign_in.approved(answer.assertion, answer.tenant_id)
-    else:
-        after = _ended(sign_in, answer, world)
+    current = sign_in
     while True:
+        after = _after(world, name, current, answer)
         try:
             world.store.write(name, after, cas=version)
         except VersionConflict:
             stored = world.store.read(SignIn, name, patient=True)
-            current, version = stored.document, stored.version
-            cancelled = current is not None and current.outcome is Reason.CANCELLED
-            if current is None or current.id != sign_in.id or not (isinstance(answer, Approved) and cancelled):
-                return Polled(current)  # a newer sign-in stands: what came late is dropped
-            after = after.replace(handled=current.handled)
+            standing, version = stored.document, stored.version
+            if standing is None or standing.id != sign_in.id or not _still_counts(standing, answer):
+                return Polled(standing)  # a newer sign-in stands, or this one is over: what came late is dropped
+            current = standing
         else:
             return Polled(after)
+
+
+def _after(world: World, name: str, current: SignIn, answer: Approved | Ended) -> SignIn:
+    """Return the sign-in with Microsoft's answer taken in."""
+    if isinstance(answer, Approved):
+        return _not_expected(world, name, current, answer) or current.approved(answer.assertion, answer.tenant_id)
+    return _ended(current, answer, world)
+
+
+def _still_counts(standing: SignIn, answer: Approved | Ended) -> bool:
+    """Tell whether an answer still counts for what somebody else wrote meanwhile: a request that joined, a claim, a cancel."""
+    if standing.state is SignInState.PENDING:
+        return True
+    return isinstance(answer, Approved) and standing.outcome is Reason.CANCELLED
 
 
 def _ended(sign_in: SignIn, answer: Ended, world: World) -> SignIn:
@@ -230,7 +240,7 @@ def complete(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # 
     held = world.store.read(Credential, name)
     credential = credential_of(held, now)
     if sign_in is None or sign_in.state is not SignInState.APPROVED or sign_in.assertion is None:
-        return _orphan(world, name, held.version, credential)
+        return _orphan(world, name, held.version, credential, seen)
     if credential.sign_in_id == sign_in.id:  # adopted before a crash
         _close(world, name, stored.version, sign_in, credential)
         return None
@@ -250,8 +260,9 @@ def complete(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # 
     left = attempted.lease - unchanged_for(credential, seen) if attempted else timedelta(0)
     if attempted and attempted.instance != world.instance and left > timedelta(0):
         return Step(Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left), credential)
-    if error and error.at > sign_in.next_poll_at and now < error.at + world.policy.exchange_retry_after:
-        return Step(Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + world.policy.exchange_retry_after), credential)
+    wait = world.policy.exchange_retry_after[len(credential.failures)]
+    if error and error.at > sign_in.next_poll_at and now < error.at + wait:
+        return Step(Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + wait), credential)
     if text := refusal(world, name, sign_in.binding):
         return Step(Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text), credential)
     action = Action(Do.ATTEMPT, Reason.APPROVED, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
@@ -259,7 +270,8 @@ def complete(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # 
     done = attempt(world, name, held.version, credential, action, grant)
     refused = done.error is not None and done.error.reason and done.credential.attempt is None
     if done.credential.sign_in_id == sign_in.id or (refused and _judged(done)):
-        _close(world, name, stored.version, sign_in, done.credential)
+        with contextlib.suppress(StoreError):  # the call was made: whoever completes it again finds it adopted, and closes it
+            _close(world, name, stored.version, sign_in, done.credential)
     return done
 
 
@@ -268,10 +280,12 @@ def _judged(done: Step) -> bool:
     return error is not None and bool(error.verdict)
 
 
-def _orphan(world: World, name: str, version: int, credential: Credential) -> Step | None:
+def _orphan(world: World, name: str, version: int, credential: Credential, seen: Seen) -> Step | None:
     """End a sign-in's attempt whose sign-in is over, so that rotation can go on."""
     entry = credential.attempt
-    if entry is None or entry.purpose is not Purpose.SIGN_IN or entry.instance != world.instance:
+    if entry is None or entry.purpose is not Purpose.SIGN_IN:
+        return None
+    if entry.instance != world.instance and unchanged_for(credential, seen) < entry.lease:
         return None
     freed = credential.concluded(Event.DEFERRED, Reason.RETRYING, credential.last_error, world.clock.now())
     world.store.write(name, freed, cas=version, give_up_after=PATIENCE)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Attempt, Credential, Failure, Purpose, Rung
-from vault_plugin.core.errors import AuthorizationServerError, BackupServerError, BackupServerUnavailable
+from vault_plugin.core.errors import AuthorizationServerError, BackupServerError, BackupServerUnavailable, Error
 from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.states import Event, Reason
 from vault_plugin.core.timing import Policy
@@ -72,3 +72,10 @@ def _rejected_for(credential: Credential, last: Failure) -> timedelta:
     expired_at = credential.pair.expires_at if credential.pair else failures[0].at
     counted = [failure.at for failure in failures if failure.verdict == last.verdict and failure.at >= expired_at]
     return last.at - counted[0] if len(counted) == REJECTIONS else timedelta(0)
+
+
+def confirmed(error: Error, credential: Credential, now: datetime, policy: Policy) -> bool:
+    """Tell whether a verdict counts: some of Microsoft's count only when seen twice over minutes."""
+    if not isinstance(error, AuthorizationServerError) or not error.confirm:
+        return True
+    return any(failure.code == error.code and failure.at <= now - policy.confirm_after for failure in credential.failures)
