@@ -118,8 +118,8 @@ class Rotations:
         view = _assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
         action = next_action(view, now, world.policy)
         at = now if action.do is Do.ATTEMPT else action.at
-        if not_before is not None:
-            at = max(at or not_before, not_before)
+        if at is not None and not_before is not None:
+            at = max(at, not_before)
         pair = credential.pair
         wanted = demand(pair.life, view.reread, world.policy) if pair and view.tenant else 0.0
         self._memory.update(name, next_at=at, demand=wanted)

@@ -137,7 +137,7 @@ def warning(tenants: int) -> str:
     found = capacity(Throttle(), HOUR, REREAD, tenants, Policy())
     if tenants <= found.comfortable:
         return f"{tenants} tenants: ok, one address keeps {int(found.comfortable)}"
-    late = "tokens will expire" if tenants > found.most else "an outage will be noticed"
+    late = "tokens will expire" if tenants > found.most else "a long outage may be noticed"
     return (
         f"{tenants} tenants: {late}; one address keeps {int(found.comfortable)}, at most {int(found.most)}. "
         f"A token life (AuthTokenLifeTime) of {found.life_needed} or {found.addresses} addresses would do"

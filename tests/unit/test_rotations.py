@@ -86,6 +86,14 @@ def test_an_exchange_that_a_person_waits_for_is_not_planned_away(scheduler: Sche
     assert planned.due_at <= scheduler.clock.now()
 
 
+def test_who_has_to_wait_for_something_to_change_is_not_asked_again(scheduler: Scheduler) -> None:
+    """Nothing is stored: looked at once, it is planned no more, neither now nor a second later."""
+    scheduler.memory.update("acme", server="vbr")
+    assert not scheduler.rotations._work(Entry("acme", scheduler.clock.now(), scheduler.clock.now())).called
+
+    assert scheduler.lanes.of("vbr").state().next_due is None
+
+
 def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(scheduler: Scheduler) -> None:
     """All of Microsoft's threads hang; when they are free, the refresh is Veeam's matter, and no thread spins."""
     now, secret = scheduler.clock.now(), Secret("x")
