@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 import urllib3
 
@@ -15,7 +15,12 @@ from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.vault import environment
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-LOOK = 0.2
+
+
+def _obey(service: Service) -> None:
+    # Not sigtimedwait: after SIGCONT CPython's returns as if a signal had come.
+    while signal.sigwait(SIGNALS):
+        service.stop()
 
 
 def main() -> int:
@@ -30,12 +35,8 @@ def main() -> int:
         bundle = str(settings.ca_bundle) if settings.ca_bundle else os.environ.get("REQUESTS_CA_BUNDLE")
         instance = f"{socket.gethostname()}:{settings.http[1]}"
         service = Service(settings, vault, instance, bundle)
-        with ThreadPoolExecutor(1, thread_name_prefix="service") as pool:
-            running = pool.submit(service.run)
-            while not running.done():
-                if signal.sigtimedwait(SIGNALS, LOOK) is not None:
-                    service.stop()
-            running.result()
+        threading.Thread(target=_obey, args=(service,), name="signals", daemon=True).start()
+        service.run()
     except ConfigurationError as error:
         print(f"Error: {error}\nWhat to do: {error.remedy()}", file=sys.stderr)
         return 2

@@ -73,6 +73,21 @@ def test_signals_in_quick_succession_stop_it_once(deployment: Deployment) -> Non
     assert deployment.events("stopped")
 
 
+def test_a_pause_of_the_whole_process_stops_nothing(deployment: Deployment) -> None:
+    """A machine that is suspended, a debugger: it goes on afterwards."""
+    deployment.start()
+    assert deployment.process is not None
+    deployment.process.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    deployment.process.send_signal(signal.SIGCONT)
+    deployment.wait_for("an answer", lambda: deployment.get("/readyz") == 200, 10)
+    time.sleep(0.5)
+
+    assert deployment.process.poll() is None
+    assert not deployment.events("stopping")
+    assert deployment.stop() == 0
+
+
 def test_a_server_that_an_admin_corrects_is_taken_up_by_itself(deployment: Deployment) -> None:
     """Within the interval at which documents are listed: no tenant need be touched."""
     deployment.ok("server", "set", "vbr", "--url", f"https://localhost:{free_port()}", "--ca-file", str(deployment.ca))
