@@ -93,7 +93,6 @@ class Term:
         def load(name: str) -> None:
             with self._held_back(name):
                 self._rotations.load(name, assumed=ASSUMED if name in tenants else None, remember=True)
-
             self._loaded.add(name)
 
         with ThreadPoolExecutor(READERS, thread_name_prefix="load") as readers:
@@ -106,9 +105,8 @@ class Term:
         every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._mail.collect), "vault")
         every(settings.list_interval, "list", self._list_round, "vault")
         every(settings.sweep_interval, "sweep", self.sweep, "timers")
-        now = self._world.clock.now()
-        self.timers.at(now, "first-sweep", self.sweep, "timers")
-        self.timers.at(now, "catch-up", self._catch_up, "vault")
+        self.wake()
+        self.timers.at(self._world.clock.now(), "catch-up", self._catch_up, "vault")
         self._swept_at = self._world.clock.monotonic()
         self._metrics.follow(self._memory.seen)
         self.timers.start()
