@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import signal
 import sys
 import tempfile
 import threading
@@ -185,9 +186,11 @@ class Trial:
         what, _, which = event.partition(" the leading ")
         if which == "service":
             number, service = next((n, each) for n, each in enumerate(self.services, 1) if each.process and each.leads())
-            service.kill() if what == "kill" else service.stop()
             self._away["start the service"] = lambda: service.start(ready=False)
-            return f"{what} service {number}, {self._under_way()} rotations under way"
+            if what == "kill":
+                return f"kill service {number} with {self._kill_in_the_middle(service)} rotations under way"
+            service.stop()
+            return f"stop service {number}"
         if which == "node":
             node = self.cluster.leader()
             node.kill() if what == "kill" else node.seal()
@@ -206,6 +209,19 @@ class Trial:
         """Bring back who went last, on a thread: the consumers go on meanwhile."""
         self._back.append(threading.Thread(target=self._away.pop(event)))
         self._back[-1].start()
+
+    def _kill_in_the_middle(self, service: Deployment) -> int:
+        """SIGKILL a service while rotations of its are under way, and return how many those are."""
+        deadline = time.monotonic() + self.script.token_life
+        while time.monotonic() < deadline:
+            service.signal(signal.SIGSTOP)
+            under_way = self._under_way()
+            if under_way:
+                service.kill()
+                return under_way
+            service.signal(signal.SIGCONT)
+            time.sleep(0.05)
+        raise AssertionError("nothing is ever rotated")
 
     def _under_way(self) -> int:
         return sum(self.first.document(f"credentials/{name}").get("state") == "rotating" for name in self.names)

@@ -112,9 +112,14 @@ class Deployment:
     def kill(self) -> None:
         """SIGKILL it."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
+            self.signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def stop(self) -> int:
         """SIGTERM it, and return its exit status."""

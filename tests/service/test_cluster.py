@@ -16,8 +16,10 @@ from vault_plugin.vault.environment import read
 
 pytestmark = [pytest.mark.vault, pytest.mark.slow]
 
+# A rotation that a killed service left is taken over after its lease (15 s) and the attempt's (28 s): this is to be seen
+# within the life that the token has left when it is due, two thirds.
 SHORT = Script(
-    20, 60, 42,
+    20, 120, 60,
     {1: "kill the leading service", 18: "kill the leading node", 24: "start the node", 28: "seal the leading node", 34: "unseal the node"},
 )  # fmt: skip
 
@@ -31,7 +33,8 @@ def test_a_consumer_never_gets_an_expired_token_whoever_is_killed_or_sealed(tmp_
         assert [str(second) for second in played.seconds if second.expired] == []
         assert played.presented_in_vain() == []
         first = played.first
-        first.wait_for("two rotations of each", lambda: all(first.generation(name) >= 3 for name in played.names), 20)
+        first.wait_for("rotation of each", lambda: all(first.generation(name) > 1 for name in played.names), 30)
+        assert played.seconds[-1].rotations > played.seconds[max(SHORT.events)].rotations
         assert any(second.service == "" for second in played.seconds), "a leader was missed"
         assert played.seconds[-1].service
         assert played.seconds[-1].reads_refused == 0

@@ -63,10 +63,9 @@ def test_strays_in_the_mailbox_take_nobodys_place(deployment: Deployment) -> Non
 def test_signals_in_quick_succession_stop_it_once(deployment: Deployment) -> None:
     """A handler that was interrupted by a signal would wait for itself."""
     deployment.start()
-    assert deployment.process is not None
     for _ in range(20):
-        deployment.process.send_signal(signal.SIGTERM)
-        deployment.process.send_signal(signal.SIGINT)
+        deployment.signal(signal.SIGTERM)
+        deployment.signal(signal.SIGINT)
         time.sleep(0.005)
 
     assert deployment.stop() == 0
@@ -77,9 +76,9 @@ def test_a_pause_of_the_whole_process_stops_nothing(deployment: Deployment) -> N
     """A machine that is suspended, a debugger: it goes on afterwards."""
     deployment.start()
     assert deployment.process is not None
-    deployment.process.send_signal(signal.SIGSTOP)
+    deployment.signal(signal.SIGSTOP)
     time.sleep(1)
-    deployment.process.send_signal(signal.SIGCONT)
+    deployment.signal(signal.SIGCONT)
     deployment.wait_for("an answer", lambda: deployment.get("/readyz") == 200, 10)
     time.sleep(0.5)
 
