@@ -97,10 +97,30 @@ def test_every_version_exchanges_refreshes_and_proves(
     assert second.expires_in == timedelta(hours=1)
     assert second.token_type == "Bearer"
     assert client.organization(server, second.access_token) == ORGANIZATION
-    assert client.served_versions(server) == ["v8", "v7", "v6", "v5", "v4"]
     if version in ("v7", "v8"):
         client.logout(server, second.access_token)
         assert not veeam.accepts(second.access_token.reveal())
+
+
+@pytest.mark.parametrize(
+    ("versions", "said", "remedy"),
+    [
+        ({"v7", "v6"}, "doesn't serve v8; it serves v7, v6", "vb365 server set SERVER --api-version v7"),
+        ({"v8"}, "serves v8, but no tokens", "restore operator authentication only"),
+        (set(), "no version of VB365's API", "url and api_version"),
+    ],
+)
+def test_a_version_that_is_switched_off_is_told_from_a_wrong_address(
+    versions: set[str], said: str, remedy: str, veeam: VeeamSimulator, served: Server, authority: Authority
+) -> None:
+    """Both answer 404; the versions that are served are asked for, anonymously."""
+    veeam.versions = versions
+    served.faults.add(Fault("/token", response=Response(404)))
+    with pytest.raises(EndpointRefused, match=said) as caught:
+        VeeamClient().exchange(spec(served, authority), ORGANIZATION, ASSERTION, TIMEOUT)
+
+    assert caught.value.reason == "EndpointNotServed"
+    assert remedy in caught.value.remedy()
 
 
 @pytest.mark.parametrize("shape", ["oauth", "rest", "empty"])

@@ -1,5 +1,6 @@
 """The client of VB365: one request a method, no waiting, no retrying. Trust is the server's own and goes with each request."""
 
+import contextlib
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from vault_plugin.veeam import messages
 from vault_plugin.wire import NotSent, Session, Unanswered, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
+PROBE_TIMEOUT = timedelta(seconds=5)
 
 
 class _TrustAdapter(HTTPAdapter):
@@ -81,7 +83,7 @@ class VeeamClient:
             BackupServerError: see `vault_plugin.core.errors`.
         """
         form = messages.exchange_form(server.api_version, organization, assertion)
-        return messages.token_answer(self._token(server, form, timeout), "exchanging the assertion")
+        return self._pair(server, form, timeout, "exchanging the assertion")
 
     def refresh(self, server: ServerSpec, refresh_token: Secret, timeout: timedelta) -> TokenAnswer:
         """Refresh the pair.
@@ -90,7 +92,7 @@ class VeeamClient:
             BackupServerError: see `vault_plugin.core.errors`.
         """
         form = messages.refresh_form(server.api_version, refresh_token)
-        return messages.token_answer(self._token(server, form, timeout), "refreshing")
+        return self._pair(server, form, timeout, "refreshing")
 
     def logout(self, server: ServerSpec, access_token: Secret) -> None:
         """End the session of this token (v7 and later; older versions have no such call).
@@ -110,21 +112,21 @@ class VeeamClient:
         """
         return messages.organization_name(self._call(server, "GET", "Organization", access_token))
 
-    def served_versions(self, server: ServerSpec) -> list[str]:
-        """Return the API versions that the server serves, newest first. Anonymous, outside the token endpoint's throttle.
+    def _pair(self, server: ServerSpec, form: Mapping[str, str], timeout: timedelta, doing: str) -> TokenAnswer:
+        answer = self._send(server, "POST", f"{server.api_version}/token", form, {}, timeout)
+        if answer.status == 404:  # noqa: PLR2004 - also what a version that is switched off answers
+            raise messages.not_served(server.api_version, self._served_versions(server), doing)
+        return messages.token_answer(answer, doing)
 
-        Raises:
-            BackupServerUnavailable: no answer.
-        """
+    def _served_versions(self, server: ServerSpec) -> list[str]:
+        """Return the API versions that answer, newest first: asked anonymously, outside the token endpoint's throttle."""
         served = []
-        for version in messages.VERSIONS:
-            answer = self._send(server, "GET", f"{version}/ServiceInstance", None, {}, PROOF_TIMEOUT)
-            if answer.status in (200, 401, 403):
-                served.append(version)
+        with contextlib.suppress(BackupServerUnavailable):
+            for version in messages.VERSIONS:
+                answer = self._send(server, "GET", f"{version}/ServiceInstance", None, {}, PROBE_TIMEOUT)
+                if answer.status in (200, 401, 403):
+                    served.append(version)
         return served
-
-    def _token(self, server: ServerSpec, form: Mapping[str, str], timeout: timedelta) -> messages.Answer:
-        return self._send(server, "POST", f"{server.api_version}/token", form, {}, timeout)
 
     def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> messages.Answer:
         headers = {"Authorization": f"Bearer {access_token.reveal()}"}

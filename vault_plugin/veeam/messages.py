@@ -131,6 +131,19 @@ def error_of(answer: Answer, doing: str) -> BackupServerError:
     return kind(f"{doing}: {text}", reason=reason, status=answer.status, retry_after=retry_after)
 
 
+def not_served(asked: str, served: list[str], doing: str) -> EndpointRefused:
+    """Return what a 404 of the token endpoint means, given the versions that the server does serve, newest first."""
+    if asked in served:
+        text = f"the server serves {asked}, but no tokens by it"
+        remedy = 'Look at its REST API settings: "Enable restore operator authentication only" must be off.'
+    elif served:
+        text = f"the server doesn't serve {asked}; it serves {', '.join(served)}"
+        remedy = f"vb365 server set SERVER --api-version {served[0]}"
+    else:
+        text, remedy = "the server answered 404, and no version of VB365's API is known there", ""
+    return EndpointRefused(f"{doing}: {text}", reason="EndpointNotServed", remedy=remedy, status=404)
+
+
 #: The words of both error shapes that may be shown: fixed codes, no free text.
 _CODES: Final = {
     "Authorization Error",
