@@ -56,7 +56,6 @@ def tenant(name: str, at: str, now: datetime, *, due: bool) -> Iterator[tuple[st
         session="0193b5a0-0000-7000-8000-000000000000",
         calls=(began,) * 8,
         last_rotation_at=began,
-        token_life=LIFE,
         proved=1,
         proved_at=now,
     )

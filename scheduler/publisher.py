@@ -12,11 +12,11 @@ from scheduler.planned import Memory
 from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import DocumentMalformed, Error, StoreError
+from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import credential_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.lifecycle.prove import prove
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.lifecycle.rotate import Step
 from vault_plugin.core.lifecycle.status import PATIENCE, SignInSeen, seen, write_status
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import Status

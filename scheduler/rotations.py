@@ -24,9 +24,10 @@ from vault_plugin.core.errors import (
     StoreError,
 )
 from vault_plugin.core.lanes import Entry
-from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.lifecycle.adopt import adopt
+from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, credential_of, view_of
-from vault_plugin.core.lifecycle.rotate import Step, step
+from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.policy import Do, View, next_action, stuck
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
@@ -206,7 +207,7 @@ class Rotations:
         world = self._world
         seen = self._seen(planned)
         if planned.sign_in_waits:
-            done = signing_in.complete(world, name, seen)
+            done = adopt(world, name, seen)
             if done is None or (done.credential.attempt is None and done.called is not None):
                 sign_in = world.store.read(SignIn, name).document
                 waits = sign_in is not None and sign_in.assertion is not None
@@ -219,7 +220,7 @@ class Rotations:
                 return done if other.called is None else other
         done = step(world, name, seen, AT_VEEAM)
         if done.action.do is Do.ATTEMPT and done.action.purpose is Purpose.SIGN_IN and done.called is None:
-            return signing_in.complete(world, name, seen) or done
+            return adopt(world, name, seen) or done
         return done
 
     def _after(self, name: str, planned: Planned, done: Step) -> None:

@@ -60,11 +60,6 @@ class Timers:
             max_instances=OVERLAPPING,
         )
 
-    def planned(self, name: str) -> datetime | None:
-        """Return when the job under this name runs next, or None."""
-        job = self._scheduler.get_job(name)
-        return job.next_run_time if job else None
-
     def shift(self, step: timedelta) -> None:
         """Move everything planned by this much: the wall clock was set, and waiting isn't wall time."""
         for job in self._scheduler.get_jobs():

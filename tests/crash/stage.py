@@ -18,6 +18,7 @@ from tests.service.deployment import ORGANIZATION, Deployment, now
 from tests.simulators.tls import Authority
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.lifecycle.adopt import adopt
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.requests import Asked, handle
 from vault_plugin.core.ports import Letter, World
@@ -84,7 +85,7 @@ class Stage(Deployment):
         self.enter()
         clock.advance(self.microsoft.interval)
         signing_in.poll(world, TENANT, known=True)
-        signing_in.complete(world, TENANT)
+        adopt(world, TENANT)
         publish(world, TENANT, self.credential())
 
     # --- the victim --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from tests.model.variants import KEEP_ALIVE, PUBLISHING, SICK, SILENT, SMALL, UN
 from vault_plugin.core import policy
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.errors import VersionConflict
-from vault_plugin.core.lifecycle import gather, latest, publish, rotate
+from vault_plugin.core.lifecycle import attempt, gather, latest, publish
 from vault_plugin.core.states import Event, Reason
 from vault_plugin.vault.store import KvStore
 
@@ -82,7 +82,7 @@ class _Unwritten:
 
 
 def _no_journal(purposes: frozenset[Purpose]) -> Callable[..., Any]:
-    begin = rotate._begin
+    begin = attempt._begin
 
     def begun(world: Any, name: str, version: int, credential: Any, action: Any, grant: Any) -> Any:
         if action.purpose in purposes:
@@ -114,11 +114,11 @@ _full_ladder = policy.full_ladder
 
 MUTATIONS: Final = (
     Mutation("read back the write id before any verdict", KvStore, "_lost", _lost_without_looking, FORGETFUL, "lost"),
-    Mutation("look at the clocks just before the call", rotate, "_in_time", lambda *_: True, AWAKE, "V3"),
-    Mutation("offer a pair until it is stored or superseded", rotate, "offer", _impatient, FORGETFUL, "V5"),
-    Mutation("a lost race is no verdict on a pair", rotate, "offer", _one_offer, ALIVE, "V5b"),
-    Mutation("never log out a refresh of the stored session", rotate, "_useless", lambda *_: True, AWAKE, "V1"),
-    Mutation("log out only what an exchange began", rotate, "_useless", _of_another_session, ALIVE, "shown"),
+    Mutation("look at the clocks just before the call", attempt, "_in_time", lambda *_: True, AWAKE, "V3"),
+    Mutation("offer a pair until it is stored or superseded", attempt, "offer", _impatient, FORGETFUL, "V5"),
+    Mutation("a lost race is no verdict on a pair", attempt, "offer", _one_offer, ALIVE, "V5b"),
+    Mutation("never log out a refresh of the stored session", attempt, "_useless", lambda *_: True, AWAKE, "V1"),
+    Mutation("log out only what an exchange began", attempt, "_useless", _of_another_session, ALIVE, "shown"),
     Mutation("take over by a new session first", policy, "taken_over", _cheapest_first, ALIVE, "V3"),
     Mutation("a doubtful refresh stays last after a lost answer", policy, "full_ladder", _cheapest_first, ASLEEP, "V3"),
     Mutation(
@@ -129,10 +129,10 @@ MUTATIONS: Final = (
         AT_ONCE,
         "V3",
     ),
-    Mutation("record the attempt before the call", rotate, "_begin", _no_journal(frozenset(Purpose)), AT_ONCE, "V3"),
+    Mutation("record the attempt before the call", attempt, "_begin", _no_journal(frozenset(Purpose)), AT_ONCE, "V3"),
     Mutation("publish over a lower generation only", publish, "write_latest", _in_any_order, PUBLISHING, "published"),
     Mutation(
-        "keep-alive takes the journal", rotate, "_begin", _no_journal(frozenset({Purpose.KEEP_ALIVE})), KEEP_ALIVE, "grant"
+        "keep-alive takes the journal", attempt, "_begin", _no_journal(frozenset({Purpose.KEEP_ALIVE})), KEEP_ALIVE, "grant"
     ),
-    Mutation("a person only on Microsoft's verdict", rotate, "verdict", _on_anybodys_verdict, SICK, "asked"),
+    Mutation("a person only on Microsoft's verdict", attempt, "verdict", _on_anybodys_verdict, SICK, "asked"),
 )

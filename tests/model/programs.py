@@ -25,9 +25,10 @@ from vault_plugin.core.errors import (
     TokenRejected,
     VersionConflict,
 )
+from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, credential_of
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.lifecycle.rotate import Step, step
+from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.ports import D, Stored, TokenAnswer, World
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Allowed, Binding, ServerSpec, TenantSpec

@@ -18,10 +18,12 @@ from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.documents import Document
 from vault_plugin.core.errors import StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.lifecycle.adopt import adopt
+from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, credential_of
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.requests import Asked, handle
-from vault_plugin.core.lifecycle.rotate import Step, step
+from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.policy import Do
 from vault_plugin.core.ports import D, Stored, World
 from vault_plugin.core.published import Action
@@ -143,11 +145,11 @@ class Replica:
         self.look()
         standing = self.shared.read(Credential)
         generation = standing.generation if standing else 0
-        done = signing_in.complete(self.world, TENANT, self.seen) if self._approved() else None
+        done = adopt(self.world, TENANT, self.seen) if self._approved() else None
         if done is None:
             done = step(self.world, TENANT, self.seen)
             if done.action.do is Do.ATTEMPT and done.action.purpose is Purpose.SIGN_IN and done.called is None:
-                done = signing_in.complete(self.world, TENANT, self.seen) or done
+                done = adopt(self.world, TENANT, self.seen) or done
         entry = done.credential.attempt
         assert done.action.reason is not Reason.IN_FLIGHT or (entry and entry.instance != self.instance), "its own attempt"
         won = done.called in (Rung.REFRESH, Rung.EXCHANGE) and done.error is None

@@ -16,10 +16,12 @@ from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.lifecycle.adopt import adopt
+from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.prove import prove
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.requests import Asked, handle
-from vault_plugin.core.lifecycle.rotate import Step, step
+from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.lifecycle.status import seen, write_status
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import Prompt, Request, Status, Token
@@ -30,6 +32,12 @@ from vault_plugin.microsoft.client import MicrosoftClient
 from vault_plugin.veeam.client import VeeamClient
 
 ORGANIZATION = "contoso.onmicrosoft.com"
+
+
+def goes_on(done: Step) -> bool:
+    """Tell whether the ladder has another rung that can be tried at once."""
+    attempt = done.credential.attempt
+    return attempt is not None and attempt.climbed and not done.superseded
 
 
 class Specs:
@@ -112,7 +120,7 @@ class Scene:
         return signing_in.poll(self.world, "acme", known=known)
 
     def complete(self) -> Step | None:
-        return signing_in.complete(self.world, "acme")
+        return adopt(self.world, "acme")
 
     def signed_in(self) -> Credential:
         """Play a whole sign-in, and publish."""
@@ -136,7 +144,7 @@ class Scene:
     def rotate(self) -> Step:
         """Go up the ladder as far as it goes at once."""
         done = self.step()
-        while done.goes_on:
+        while goes_on(done):
             done = self.step()
         return done
 

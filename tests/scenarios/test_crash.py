@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.stage import Scene
+from tests.scenarios.stage import Scene, goes_on
 from tests.simulators.tls import Authority
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.lifecycle.adopt import adopt
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.ports import World
@@ -78,9 +79,9 @@ def rotation(scene: Scene, world: World) -> None:
     """Rotate as far as the ladder goes, and publish."""
     for _ in range(8):
         done = step(world, "acme")
-        if not done.goes_on and done.called is None:
+        if not goes_on(done) and done.called is None:
             break
-        if done.error is not None and not done.goes_on:
+        if done.error is not None and not goes_on(done):
             scene.clock.advance(timedelta(minutes=6))
     publish(world, "acme", done.credential)
 
@@ -93,7 +94,7 @@ def sign_in(scene: Scene, world: World) -> None:
             scene.clock.advance(max(waiting.next_poll_at - scene.clock.now(), timedelta(0)))
             signing_in.poll(world, "acme", known=False)
             continue
-        done = signing_in.complete(world, "acme")
+        done = adopt(world, "acme")
         if done is None:
             break
     standing = scene.store.read(Credential, "acme").document

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from tests.scenarios.stage import ORGANIZATION, Scene
+from tests.scenarios.stage import ORGANIZATION, Scene, goes_on
 from tests.simulators.http import Fault, Response
 from vault_plugin.core.credential import Rung
 from vault_plugin.core.published import Token
@@ -20,7 +20,7 @@ def rotated(scene: Scene) -> None:
     """Rotate, prove and publish, as the service does."""
     scene.until_due()
     done = scene.step()
-    while done.goes_on:
+    while goes_on(done):
         done = scene.step()
     scene.prove(done)
     scene.publish()

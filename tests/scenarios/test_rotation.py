@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.scenarios.stage import ORGANIZATION, Scene
+from tests.scenarios.stage import ORGANIZATION, Scene, goes_on
 from tests.simulators.http import Fault, Response, Server
 from vault_plugin.core.credential import Credential, Rung
 from vault_plugin.core.errors import VersionConflict
@@ -357,7 +357,7 @@ def test_an_attempt_with_which_nothing_can_go_on_asks_a_person(scene: Scene) -> 
     scene.store.write("acme", poor, cas=held.version)
     scene.until_due()
     scene.veeam.revoke_all()
-    assert scene.step().goes_on
+    assert goes_on(scene.step())
     scene.clock.advance(timedelta(hours=2))
 
     scene.step()

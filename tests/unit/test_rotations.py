@@ -80,8 +80,7 @@ def test_an_exchange_that_a_person_waits_for_is_not_planned_away(scheduler: Sche
     scheduler.rotations.sign_in_approved("acme", "vbr")
     scheduler.rotations.load("acme")
 
-    planned = scheduler.lanes.of("vbr")._lane.planned("acme")
-    assert planned is not None
+    planned = scheduler.lanes.of("vbr")._lane._entries["acme"]
     assert planned.urgent
     assert planned.due_at <= scheduler.clock.now()
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from vault_plugin.core.documents import Document, Duration, Part, Timestamp
+from vault_plugin.core.documents import Document, Part, Timestamp
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Event, Reason, State, move
 from vault_plugin.core.tenants import Binding
@@ -170,7 +170,6 @@ class Credential(Document):
     failures: tuple[Failure, ...] = ()
     last_error: Failure | None = None
     last_rotation_at: Timestamp | None = None
-    token_life: Duration | None = None
     #: When a renewed assertion was accepted last: then Veeam's rejection of another one is no reason to ask a person.
     reasserted_at: Timestamp | None = None
     #: The newest generation whose token was proved to work, and when; and the newest that was proved not to.
@@ -215,7 +214,6 @@ class Credential(Document):
             failures=(),
             last_error=None,
             last_rotation_at=now,
-            token_life=pair.life,
             reasserted_at=now if reason is Reason.REASSERTED else self.reasserted_at,
         )
 

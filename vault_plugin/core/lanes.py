@@ -121,20 +121,14 @@ class Lane:
         """Plan nothing for this credential."""
         self._entries.pop(name, None)
 
-    def planned(self, name: str) -> Entry | None:
-        """Return what is planned for this credential."""
-        return self._entries.get(name)
-
     def waiting(self, now: datetime) -> int:
         """Return how many are due and wait for a place."""
         return sum(entry.due_at <= now and entry.name not in self._running for entry in self._entries.values())
 
     def next_due(self) -> datetime | None:
         """Return when the next of those that aren't due becomes so (or now, if one is)."""
-        return min((entry.due_at for entry in self._standing()), default=None)
-
-    def _standing(self) -> Iterator[Entry]:
-        return (entry for name, entry in self._entries.items() if name not in self._running)
+        standing = (entry for name, entry in self._entries.items() if name not in self._running)
+        return min((entry.due_at for entry in standing), default=None)
 
     def _ripen(self, now: datetime) -> None:
         """Move what has become due to where it waits."""

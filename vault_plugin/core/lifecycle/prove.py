@@ -11,8 +11,8 @@ from typing import Final
 from vault_plugin.core.credential import Credential, Failure, Probe, Rung
 from vault_plugin.core.errors import BackupServerError, EndpointRefused, TokenRejected, VersionConflict
 from vault_plugin.core.facts import ServerFacts
+from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import credential_of, facts_of
-from vault_plugin.core.lifecycle.rotate import Step
 from vault_plugin.core.lifecycle.verdicts import failure_of
 from vault_plugin.core.names import LONGEST, is_tenant_id
 from vault_plugin.core.ports import World

@@ -1,0 +1,93 @@
+"""Handing an approved sign-in's grant over to the credential (DESIGN 7): the exchange is an attempt like any other."""
+
+import contextlib
+from datetime import timedelta
+
+from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.errors import StoreError
+from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
+from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, refusal, unchanged_for
+from vault_plugin.core.lifecycle.sign_in import PATIENCE, tidy
+from vault_plugin.core.policy import Action, Do
+from vault_plugin.core.ports import World
+from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.states import Event, Reason, State
+from vault_plugin.core.tenants import BOUND, bind, changed_fields
+
+
+def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noqa: PLR0911 - a list of questions
+    """Exchange the approved sign-in's assertion at Veeam and make it the credential's; None if there is nothing to do.
+
+    The old pair serves on until the new one stands, and stays if Veeam refuses the new grant.
+
+    Raises:
+        StoreError: Vault's trouble, before anything was sent.
+    """
+    stored = world.store.read(SignIn, name)
+    sign_in = stored.document
+    now = world.clock.now()
+    held = world.store.read(Credential, name)
+    credential = credential_of(held, now)
+    if sign_in is None or sign_in.state is not SignInState.APPROVED or sign_in.assertion is None:
+        return _orphan(world, name, held.version, credential, seen)
+    if credential.sign_in_id == sign_in.id:  # adopted before a crash
+        _close(world, name, stored.version, sign_in, credential)
+        return None
+    if credential.state is State.REVOKED and credential.generation > sign_in.asked_at_generation:
+        ended = sign_in.ended(Reason.REVOKED, now, "the tenant was revoked meanwhile")
+        tidy(world, name, world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE), ended)
+        return None
+    tenant = world.specs.tenant(name)
+    if tenant is None or tenant.paused:
+        return Step(Action(Do.HOLD, Reason.TENANT_REMOVED if tenant is None else Reason.PAUSED), credential)
+    if changed := changed_fields(sign_in.binding, bind(name, tenant)):
+        text = f"changed since the sign-in was asked for: {', '.join(changed)} (of {', '.join(BOUND)})"
+        ended = sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
+        world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
+        return None
+    attempted, error = credential.attempt, credential.last_error
+    left = attempted.lease - unchanged_for(credential, seen) if attempted else timedelta(0)
+    if attempted and attempted.instance != world.instance and left > timedelta(0):
+        return Step(Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left), credential)
+    wait = world.policy.exchange_retry_after[len(credential.failures)]
+    if error and error.at > sign_in.next_poll_at and now < error.at + wait:
+        return Step(Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + wait), credential)
+    if text := refusal(world, name, sign_in.binding):
+        return Step(Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text), credential)
+    action = Action(Do.ATTEMPT, Reason.APPROVED, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
+    grant = Grant(sign_in.assertion, sign_in.binding, sign_in.id)
+    done = attempt(world, name, held.version, credential, action, grant)
+    refused = done.error is not None and done.error.reason and done.credential.attempt is None
+    if done.credential.sign_in_id == sign_in.id or (refused and _judged(done)):
+        with contextlib.suppress(StoreError):  # the call was made: whoever comes again finds it adopted, and closes it
+            _close(world, name, stored.version, sign_in, done.credential)
+    return done
+
+
+def _judged(done: Step) -> bool:
+    error = done.credential.last_error
+    return error is not None and bool(error.verdict)
+
+
+def _orphan(world: World, name: str, version: int, credential: Credential, seen: Seen) -> Step | None:
+    """End a sign-in's attempt whose sign-in is over, so that rotation can go on."""
+    entry = credential.attempt
+    if entry is None or entry.purpose is not Purpose.SIGN_IN:
+        return None
+    if entry.instance != world.instance and unchanged_for(credential, seen) < entry.lease:
+        return None
+    freed = credential.concluded(Event.DEFERRED, Reason.RETRYING, credential.last_error, world.clock.now())
+    world.store.write(name, freed, cas=version, give_up_after=PATIENCE)
+    return Step(Action(Do.HOLD, Reason.RETRYING), freed)
+
+
+def _close(world: World, name: str, version: int, sign_in: SignIn, credential: Credential) -> None:
+    """End the sign-in whose grant Veeam has judged."""
+    accepted = credential.sign_in_id == sign_in.id and credential.state is not State.BLOCKED
+    error = credential.last_error
+    if accepted or error is None:
+        ended = sign_in.ended(Reason.SIGNED_IN, world.clock.now())
+    else:
+        ended = sign_in.ended(Reason.REJECTED_BY_VEEAM, world.clock.now(), error.text, error.remedy, code=error.code)
+    stands = world.store.write(name, ended, cas=version, give_up_after=PATIENCE)
+    tidy(world, name, stands, ended)

@@ -1,0 +1,270 @@
+"""One attempt at a rotation, in two writes and one irreversible call between them (DESIGN 5.3).
+
+A verdict on one rung is stored before the next rung is tried, so going on with the ladder is the same as taking up an
+attempt after a crash. The rules:
+
+* the first write is the lock, the proof that Vault takes writes, and the journal entry; it may be given up;
+* just before the call, wall and boot-time clock must leave room before the deadline, else nothing is sent;
+* what came back is offered until it is stored or superseded, past the deadline and whatever happened meanwhile;
+* superseded means that a higher generation, or `revoked`, stands in the store; only then is a pair dropped, and it is
+  logged out only if our own exchange began its session and another one is stored: nobody was ever shown anything of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vault_plugin.core.credential import (
+    Assertion,
+    Attempt,
+    Credential,
+    Purpose,
+    Rung,
+    TokenPair,
+)
+from vault_plugin.core.errors import (
+    AuthorizationServerError,
+    BackupServerError,
+    Error,
+    StoreUnavailable,
+)
+from vault_plugin.core.lifecycle.gather import credential_of, facts_of
+from vault_plugin.core.lifecycle.latest import offer
+from vault_plugin.core.lifecycle.verdicts import confirmed, failure_of, verdict
+from vault_plugin.core.policy import Action
+from vault_plugin.core.ports import TokenAnswer, World
+from vault_plugin.core.states import Event, Reason, State
+from vault_plugin.core.tenants import Binding, ServerSpec
+from vault_plugin.core.timing import call_timeout
+
+Change = Callable[[Credential], Credential | None]
+
+ACCEPTED_BY = {Rung.REFRESH: Reason.REFRESHED, Rung.EXCHANGE: Reason.REEXCHANGED}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step did: the decision, the credential that stands now, and the error that was met, if one was."""
+
+    action: Action
+    credential: Credential
+    error: Error | None = None
+    #: The rung that was tried, if a call was made.
+    called: Rung | None = None
+    #: A pair was got but something newer stood in the store.
+    superseded: bool = False
+    #: The rung that is next can't be called from here.
+    elsewhere: bool = False
+    #: The superseded pair's session was ended at Veeam.
+    logged_out: bool = False
+    #: The pair that stood before the attempt.
+    before: TokenPair | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """With what a rung is tried: the stored assertion, or the one of a sign-in that waits to be adopted."""
+
+    assertion: Assertion | None
+    binding: Binding
+    sign_in_id: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """An attempt that this process began: what stands in the store, and until when it may call."""
+
+    name: str
+    version: int
+    credential: Credential
+    attempt: Attempt
+    grant: Grant
+    server: ServerSpec
+    timeout: timedelta
+    boot_deadline: timedelta
+
+
+def attempt(world: World, name: str, version: int, credential: Credential, action: Action, grant: Grant) -> Step:
+    """Record the attempt, make one call, store what came of it."""
+    run = _begin(world, name, version, credential, action, grant)
+    if not _in_time(world, run):
+        error = StoreUnavailable("the attempt was recorded too late to call; it is taken up again", reason="TooLate")
+        return Step(action, run.credential, error)
+    sent_at = world.clock.now()
+    try:
+        answer = _call(world, run, sent_at)
+    except (AuthorizationServerError, BackupServerError) as error:
+        return _failed(world, run, action, error)
+    if isinstance(answer, Assertion):
+        return _renewed(world, run, action, answer)
+    return _paired(world, run, action, answer, sent_at)
+
+
+def _begin(world: World, name: str, version: int, credential: Credential, action: Action, grant: Grant) -> Run:
+    """Write the journal entry: a new attempt, or the take-over of the recorded one under an id of its own."""
+    now = world.clock.now()
+    old = credential.attempt
+    server = world.specs.server(grant.binding.server)
+    if server is None:
+        msg = f"servers/{grant.binding.server} vanished"
+        raise StoreUnavailable(msg)
+    to_veeam = action.ladder[0] is not Rung.REASSERT
+    expires_at = credential.pair.expires_at if credential.pair else None
+    configured = server.connect_timeout + server.read_timeout if to_veeam else world.policy.microsoft_timeout
+    timeout = call_timeout(configured, expires_at, now) if to_veeam else configured
+    lease = world.policy.store_timeout + timeout + world.policy.deadline_margin
+    entry = Attempt(
+        id=world.new_id(),
+        instance=world.instance,
+        purpose=action.purpose,
+        ladder=action.ladder,
+        generation=credential.generation,
+        session=credential.session,
+        before=old.before if old else credential.state,
+        before_since=old.before_since if old else credential.since,
+        started_at=now,
+        deadline=now + lease,
+        renewed=old.renewed if old else False,
+        rejections=old.rejections if old else (),
+        sign_in_id=grant.sign_in_id,
+    )
+    boot_deadline = world.clock.boottime() + lease
+    started = credential.started(entry, now, veeam_call=to_veeam)
+    version = world.store.write(name, started, cas=version, give_up_after=lease - timeout)
+    return Run(name, version, started, entry, grant, server, timeout, boot_deadline)
+
+
+def _in_time(world: World, run: Run) -> bool:
+    wall = world.clock.now() + run.timeout <= run.attempt.deadline
+    return wall and world.clock.boottime() + run.timeout <= run.boot_deadline
+
+
+def _call(world: World, run: Run, now: datetime) -> TokenAnswer | Assertion:
+    pair, assertion = run.credential.pair, run.grant.assertion
+    rung = run.attempt.rung
+    if rung is Rung.REFRESH and pair is not None:
+        return world.veeam.refresh(run.server, pair.refresh_token, run.timeout)
+    if rung is Rung.EXCHANGE and assertion is not None:
+        return world.veeam.exchange(run.server, run.grant.binding.organization, assertion.json_text, run.timeout)
+    if rung is Rung.REASSERT and assertion is not None:
+        return world.microsoft.refresh(run.grant.binding, assertion, now)
+    msg = f"{rung} without what it needs"
+    raise AssertionError(msg)
+
+
+def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at: datetime) -> Step:
+    """Offer the pair until it is stored or superseded."""
+    pair = TokenPair(
+        access_token=answer.access_token,
+        refresh_token=answer.refresh_token,
+        token_type=answer.token_type,
+        issued_at=sent_at,
+        expires_at=sent_at + answer.expires_in,
+    )
+    entry = run.attempt
+    rung = entry.rung
+    session = entry.session if rung is Rung.REFRESH else entry.id
+    signed_in = entry.purpose is Purpose.SIGN_IN
+    reason = Reason.SIGNED_IN if signed_in else Reason.REASSERTED if entry.renewed else ACCEPTED_BY[rung]
+
+    def change(current: Credential) -> Credential | None:
+        if current.state is State.REVOKED or current.generation > entry.generation:
+            return None
+        if signed_in:
+            current = _adopted(current, run.grant)
+        return current.accepted(pair, session=session, reason=reason, now=world.clock.now())
+
+    stands = offer(world, run.name, run.version, run.credential, change)
+    if stands is not None:
+        return Step(action, stands[1], called=rung, before=run.credential.pair)
+    current = credential_of(world.store.read(Credential, run.name, patient=True), world.clock.now())
+    useless = _useless(rung, session, current)
+    if useless:
+        _logout(world, run, pair)
+    return Step(action, current, called=rung, superseded=True, logged_out=useless)
+
+
+def _useless(rung: Rung, session: str, current: Credential) -> bool:
+    """Tell whether nobody can hold anything of a superseded pair's session: an exchange of ours began it, and it isn't stored.
+
+    A refresh's session is the one that consumers' tokens are of, though another may be stored by now.
+    """
+    return rung is not Rung.REFRESH and session != current.session
+
+
+def _adopted(current: Credential, grant: Grant) -> Credential:
+    """Put a sign-in's grant in the place of the old one. A pair that was made for another server goes with it."""
+    old = current.binding
+    same = old is not None and (old.server, old.organization) == (grant.binding.server, grant.binding.organization)
+    return current.replace(
+        assertion=grant.assertion,
+        binding=grant.binding,
+        sign_in_id=grant.sign_in_id,
+        pair=current.pair if same else None,
+    )
+
+
+def _logout(world: World, run: Run, pair: TokenPair) -> None:
+    """End the session of a superseded pair, best effort: it expires by itself."""
+    try:
+        world.veeam.logout(run.server, pair.access_token)
+    except BackupServerError:
+        return
+
+
+def _renewed(world: World, run: Run, action: Action, assertion: Assertion) -> Step:
+    """Offer the renewed assertion; an exchange is next, unless it was only to keep the grant alive."""
+    entry = run.attempt
+
+    def change(current: Credential) -> Credential | None:
+        held = current.assertion
+        newer = held is not None and held.obtained_at > assertion.obtained_at
+        if current.state is State.REVOKED or current.sign_in_id != run.grant.sign_in_id or newer:
+            return None
+        current = current.replace(assertion=assertion)
+        if current.attempt is None or current.attempt.id != entry.id:
+            return current
+        if entry.purpose is Purpose.KEEP_ALIVE:
+            return current.concluded(Event.DEFERRED, Reason.KEPT_ALIVE, None, world.clock.now())
+        rest = tuple(rung for rung in entry.ladder[1:] if rung is Rung.REFRESH)
+        onward = entry.replace(ladder=(Rung.EXCHANGE, *rest), renewed=True, climbed=True)
+        return current.climbed(onward, spent=False)
+
+    return _settled(world, run, action, change)
+
+
+def _failed(world: World, run: Run, action: Action, error: AuthorizationServerError | BackupServerError) -> Step:
+    """Store what the error means: the next rung, a verdict, or nothing."""
+    now = world.clock.now()
+    entry = run.attempt
+    failure = failure_of(error, entry.rung, now)
+    if failure.verdict and not confirmed(error, run.credential, now, world.policy):
+        failure = failure.replace(verdict="", answered=True)
+    spent = entry.rung is Rung.REFRESH and bool(failure.verdict)
+
+    def change(current: Credential) -> Credential | None:
+        if current.attempt is None or current.attempt.id != entry.id:
+            return None
+        if not failure.verdict:
+            return current.deferred(failure, Reason.RETRYING, now)
+        rejections = (*entry.rejections, failure)
+        rest = entry.ladder[1:]
+        if rest:
+            return current.climbed(entry.replace(ladder=rest, climbed=True, rejections=rejections), spent=spent)
+        facts = facts_of(world, current)
+        event, reason, shown = verdict(run.name, rejections, entry, current, facts, world.policy)
+        if entry.before is State.ACTIVE and entry.purpose is not Purpose.ROTATION:
+            return current.concluded(Event.DEFERRED, reason, shown, now)  # the pair that stands still works
+        if entry.purpose is Purpose.SIGN_IN:
+            current = _adopted(current, run.grant)  # nothing better is stored: the new grant is tried again
+        return current.climbed(entry, spent=spent).concluded(event, reason, shown, now)
+
+    return _settled(world, run, action, change, error)
+
+
+def _settled(world: World, run: Run, action: Action, change: Change, error: Error | None = None) -> Step:
+    stands = offer(world, run.name, run.version, run.credential, change)
+    if stands is not None:
+        return Step(action, stands[1], error, called=run.attempt.rung)
+    current = credential_of(world.store.read(Credential, run.name, patient=True), world.clock.now())
+    return Step(action, current, error, called=run.attempt.rung, superseded=True)
