@@ -98,7 +98,7 @@ class Consumers:
     def _read(self, name: str) -> bool:
         path = f"{self._url}/v1/{self.deployment.mount}/data/tokens/{name}"
         try:
-            answer = requests.get(path, headers=self._headers, timeout=2)
+            answer = requests.get(path, headers=self._headers, timeout=5)
         except requests.RequestException:
             return False
         if not answer.ok:

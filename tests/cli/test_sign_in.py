@@ -64,6 +64,7 @@ class Service:
                     self.tell(state, request_id, **more)
                     return
             time.sleep(0.05)
+        raise AssertionError("nobody asked")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from vault_plugin.core.states import State
 
 AT_ONCE = 2
 #: So long may a life of the service take to get its work done, in seconds.
-PATIENCE = 30.0
+PATIENCE = 60.0
 #: A life is over when nothing more happens for so long.
 QUIET = 1.5
 LOOK = 0.1

@@ -1,4 +1,4 @@
-"""The service is killed once at each place, two runs at a time, within five minutes."""
+"""The service is killed once at each place, two runs at a time."""
 
 import time
 
@@ -37,7 +37,6 @@ def test_a_kill_at_any_place_costs_no_sign_in_and_no_consumer_his_token(
     missed = [run.kills for run in runs if not run.reached]
     assert all(BEST_EFFORT in place for kills in missed for place in kills), missed
     assert {run.kind for run in runs if run.asks > 1} <= {"sign-in", "sign-in again"}
-    assert took < 300
 
 
 @pytest.mark.parametrize("case", TWICE, ids=" ".join)

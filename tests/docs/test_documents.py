@@ -19,7 +19,7 @@ FORBIDDEN = {"utils", "helpers", "common", "base", "manager", "misc"}
 
 
 def test_modules_are_short_and_have_a_name_of_their_own() -> None:
-    """About 300 lines; tests 400."""
+    """About 300 lines; tests 450."""
     assert len(MODULES) > 50
     for path in MODULES:
         lines = len(path.read_text().splitlines())

@@ -24,6 +24,7 @@ SHORT = Script(
 )  # fmt: skip
 
 
+@pytest.mark.alone
 def test_a_consumer_never_gets_an_expired_token_whoever_is_killed_or_sealed(tmp_path: Path) -> None:
     """It reads each second; no refresh token is presented again once its outcome stands in the store."""
     with trial(SHORT, "any", tmp_path, print) as played:

@@ -59,6 +59,8 @@ class Fault:
     hang: float = 0.0
     response: Response | None = None
     drop: str = ""  # "before" or "after" the app has acted
+    #: What happens elsewhere while the request is here, before it is served.
+    meanwhile: Callable[[], object] = bool
 
 
 App = Callable[[Request], Response]
@@ -147,6 +149,7 @@ def with_faults(app: App, faults: Faults, stop: threading.Event) -> App:
         fault = None if request.path.startswith("/_sim/") else faults.take(request.path)
         if fault is None:
             return app(request)
+        fault.meanwhile()
         if fault.hang:
             stop.wait(fault.hang)
         if fault.drop == "before":
