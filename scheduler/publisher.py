@@ -27,6 +27,7 @@ log = structlog.get_logger()
 
 STATUS_RETRY = timedelta(seconds=10)
 PUBLISH_RETRY = timedelta(seconds=2)
+PROOF_RETRY = timedelta(seconds=30)
 WRITERS = 2
 
 
@@ -51,7 +52,7 @@ class Publisher:
     def publish(self, name: str, credential: Credential | None = None, done: Step | None = None) -> Credential | None:
         """Prove the newest token if a proof is due, and publish it unless something as new stands there.
 
-        Returns the credential that stands now, or None on Vault's trouble: then it is tried again by itself.
+        Returns the credential that stands now, or what was given on Vault's trouble: then it is tried again by itself.
         """
         world = self._world
         try:
@@ -72,17 +73,17 @@ class Publisher:
         if written:
             self._metrics.published.inc()
             log.info("published", tenant=name, generation=proved.generation)
+        if proved.distrusted and proved.disproved < proved.generation:
+            log.warning("not_published", tenant=name, reason="ProofUnanswered")
+            self._timers.at(world.clock.now() + PROOF_RETRY, f"publish:{name}", self.publish, "vault", name)
         self._memory.update(name, published=proved.generation)
         return proved
 
     def publish_missing(self) -> None:
-        """Publish what an outage left unpublished; what a crash left so is seen when it is first read."""
+        """Publish what an outage left unpublished, without waiting for it; what a crash left so is seen when first read."""
         for name, planned in self._memory.seen():
             if 0 <= planned.published < planned.generation:
-                try:
-                    self.publish(name)
-                except Exception:
-                    log.exception("publishing_broke", tenant=name)  # the others' tokens don't wait for it
+                self._timers.at(self._world.clock.now(), f"publish:{name}", self.publish, "vault", name)
 
     def saw(self, name: str, sign_in: SignIn | None) -> None:
         """Take in a sign-in that was read or written: the next status tells it."""

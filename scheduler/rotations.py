@@ -28,7 +28,8 @@ from vault_plugin.core.lifecycle.adopt import adopt
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, credential_of, view_of
 from vault_plugin.core.lifecycle.rotate import step
-from vault_plugin.core.policy import Do, View, next_action, stuck
+from vault_plugin.core.lifecycle.verdicts import THROTTLED
+from vault_plugin.core.policy import Do, View, keeps_failing, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.tenants import TenantSpec
@@ -42,7 +43,6 @@ UNJUDGED_RETRY = timedelta(seconds=30)
 NO_EXPIRY = timedelta(days=1)
 RENEWALS = 8
 ASK_AGAIN = timedelta(seconds=1)
-THROTTLED = "Throttled"
 
 
 class Rotations:
@@ -128,13 +128,13 @@ class Rotations:
             return
         lane = self._lanes.of(planned.server)
         if planned.sign_in_waits:  # whatever else there is to do, it comes after the exchange that a person waits for
-            keeps_failing = stuck(credential)
-            lane.put(Entry(name, not_before or now, now, urgent=not keeps_failing, retrying=keeps_failing))
+            retrying = keeps_failing(credential)
+            lane.put(Entry(name, not_before or now, now, urgent=not retrying, retrying=retrying))
         elif at is None:
             lane.drop(name)
         else:
             expires_at = pair.expires_at if pair else now + NO_EXPIRY
-            lane.put(Entry(name, at, expires_at, retrying=stuck(credential)))
+            lane.put(Entry(name, at, expires_at, retrying=keeps_failing(credential)))
 
     # --- working -----------------------------------------------------------------------------------------------------
 

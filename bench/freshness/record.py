@@ -79,6 +79,7 @@ class Record:
     attempt: Try | None = None
     failures: tuple[Fault, ...] = ()
     last_error: Fault | None = None
+    renewal_begun_at: datetime | None = None
     requested: str = ""
     calls: tuple[datetime, ...] = field(default=())
 
@@ -95,6 +96,8 @@ class Record:
         self.state, self.attempt = State.ROTATING, attempt
         if veeam_call:
             self.calls = (*self.calls, now)[-CALLS_KEPT:]
+        else:
+            self.renewal_begun_at = now
 
     def accepted(self, pair: Pair, now: datetime) -> None:
         """Store the pair; the attempt ends."""

@@ -20,7 +20,7 @@ from vault_plugin.core.credential import Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.lanes import Call, Lane
 from vault_plugin.core.lanes import Entry as Planned
-from vault_plugin.core.policy import Action, Do, View, next_action, stuck
+from vault_plugin.core.policy import Action, Do, View, keeps_failing, next_action
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy, backoff, call_timeout
 
@@ -140,7 +140,7 @@ class Service:
         if at is None:
             self._lane.drop(record.name)
         else:
-            self._lane.put(Planned(record.name, at, record.pair.expires_at, retrying=stuck(record.shown)))
+            self._lane.put(Planned(record.name, at, record.pair.expires_at, retrying=keeps_failing(record.shown)))
 
     def _step(self, call: Call) -> None:
         """Begin what is next for a credential whose turn has come."""

@@ -17,7 +17,7 @@ from vault_plugin.core.credential import (
     TokenPair,
 )
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
-from vault_plugin.core.policy import Action, Do, View, next_action, stuck
+from vault_plugin.core.policy import Action, Do, View, keeps_failing, next_action
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Event, Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -51,7 +51,7 @@ class Twins:
         )
         found = next_action(one, self.now, Policy())
         assert next_action(other, self.now, Policy()) == found
-        assert stuck(self.record.shown) == stuck(self.document)
+        assert keeps_failing(self.record.shown) == keeps_failing(self.document)
         return found
 
     def begin(self, action: Action, instance: str) -> None:

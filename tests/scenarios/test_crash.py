@@ -175,5 +175,4 @@ def _look(scene: Scene, case: str, where: str) -> None:
     assert scene.credential().state is State.ACTIVE, f"{case}: died {where}"
     assert scene.veeam.accepts(scene.token()), f"{case}: died {where}"
     again = scene.presented_again()
-    # Only a refresh whose answer died with the process may be presented once more, and only where no rung is beside it.
     assert not again, f"{case}: died {where}: a refresh token was presented again"

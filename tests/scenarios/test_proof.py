@@ -80,6 +80,22 @@ def test_a_token_of_another_organization_is_not_published(scene: Scene) -> None:
     assert scene.presented_again() == []
 
 
+def test_who_had_a_wrong_token_gets_the_next_only_when_it_is_proved(scene: Scene) -> None:
+    """Nobody knows what the token after it is for while the proof goes unanswered; it is asked again."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
+    scene.signed_in()
+    scene.clock.advance(timedelta(minutes=16))
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))
+    scene.prove(scene.rotate())
+    assert scene.credential().generation == 2
+    assert not scene.publish()
+    assert scene.store.read(Token, "acme").document is None
+
+    scene.prove()
+    assert scene.publish()
+    assert scene.veeam.accepts(scene.token())
+
+
 def test_freshness_does_not_wait_for_a_proof(scene: Scene) -> None:
     """A server that doesn't answer the call, or doesn't serve it, proves nothing: the token is published."""
     scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))

@@ -238,7 +238,7 @@ def test_long_blocked_is_retried_hourly() -> None:
 def test_a_hold_is_never_until_now() -> None:
     """Whoever asks again when he is told to would ask for ever: after a failed keep-alive, and where nothing can be tried."""
     old = assertion(4 * 24 * HOUR)
-    failed = credential(assertion=old, last_error=failure(Rung.REASSERT))
+    failed = credential(assertion=old, last_error=failure(Rung.REASSERT), renewal_begun_at=NOW)
     assert (at := next_action(view(failed), NOW, POLICY).at) is not None
     assert at > NOW
 

@@ -113,6 +113,7 @@ class Attempt(Part):
     session: str = ""
     #: State in which the attempt began, and since when it was so.
     before: State
+    before_reason: Reason = Reason.RETRYING
     before_since: Timestamp
     started_at: Timestamp
     deadline: Timestamp
@@ -170,6 +171,8 @@ class Credential(Document):
     failures: tuple[Failure, ...] = ()
     last_error: Failure | None = None
     last_rotation_at: Timestamp | None = None
+    #: When a renewal of the assertion was begun last, whatever came of it.
+    renewal_begun_at: Timestamp | None = None
     #: When a renewed assertion was accepted last: then Veeam's rejection of another one is no reason to ask a person.
     reasserted_at: Timestamp | None = None
     #: The newest generation whose token was proved to work, and when; and the newest that was proved not to.
@@ -181,6 +184,11 @@ class Credential(Document):
     requested: str = ""
     sign_in_id: str = ""
     handled: tuple[Handled, ...] = ()
+
+    @property
+    def distrusted(self) -> bool:
+        """Tell whether a token of it was proved not to work, and none was proved to work since."""
+        return self.disproved > self.proved
 
     def _moved(self, event: Event, reason: Reason, now: datetime) -> "Credential":
         attempt = self.attempt
@@ -195,7 +203,8 @@ class Credential(Document):
         old, pair = self.attempt, self.pair
         if old and pair and old.rung is Rung.REFRESH and not old.climbed:
             pair = pair.replace(doubtful=True)
-        return moved.replace(attempt=attempt, calls=calls, pair=pair)
+        renewal = self.renewal_begun_at if veeam_call else now
+        return moved.replace(attempt=attempt, calls=calls, pair=pair, renewal_begun_at=renewal)
 
     def accepted(self, pair: TokenPair, *, session: str, reason: Reason, now: datetime) -> "Credential":
         """Store the pair that Veeam gave. The attempt ends, whoever's entry stands there."""
@@ -218,10 +227,15 @@ class Credential(Document):
         )
 
     def deferred(self, failure: Failure, reason: Reason, now: datetime) -> "Credential":
-        """End the attempt without a verdict. The state is as it was before."""
+        """End the attempt without a verdict. The state is as it was before, and so is what a person was told to do."""
+        entry, told = self.attempt, self.last_error
+        if entry is not None and told is not None and entry.before is not State.ACTIVE and entry.purpose is Purpose.ROTATION:
+            reason, shown = entry.before_reason, told.replace(at=now)
+        else:
+            shown = failure
         moved = self._moved(Event.DEFERRED, reason, now)
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if failure.answered else self.failures
-        return moved._answered("Failed", failure.text, now).replace(attempt=None, failures=failures, last_error=failure)
+        return moved._tried("Failed", failure.text, now).replace(attempt=None, failures=failures, last_error=shown)
 
     def concluded(self, event: Event, reason: Reason, failure: Failure | None, now: datetime) -> "Credential":
         """End the attempt with a verdict (`GRANT_REJECTED`, `REFUSED`) or, for a keep-alive, without a new pair."""
@@ -229,9 +243,8 @@ class Credential(Document):
         moved = self._moved(event, reason, now)
         refused = event is Event.REFUSED and failure is not None
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if refused else ()
-        return moved._answered("Failed" if failure else "Done", text, now).replace(
-            attempt=None, failures=failures, last_error=failure
-        )
+        answered = moved._tried if event is Event.DEFERRED else moved._answered
+        return answered("Failed" if failure else "Done", text, now).replace(attempt=None, failures=failures, last_error=failure)
 
     def proven(self, probe: Probe | None, now: datetime) -> "Credential":
         """Note that the stored pair's access token works, and what was seen of the one before."""
@@ -262,6 +275,10 @@ class Credential(Document):
     def asked(self, request: Handled) -> "Credential":
         """Note that an operator wants a rotation now."""
         return self.replace(requested=request.id, handled=keep_handled(self.handled, request))
+
+    def _tried(self, outcome: str, text: str, now: datetime) -> "Credential":
+        """As `_answered`, unless something else than a rotation was tried: then what was asked for is yet to come."""
+        return self._answered(outcome, text, now) if self.attempt and self.attempt.purpose is Purpose.ROTATION else self
 
     def _answered(self, outcome: str, text: str, now: datetime) -> "Credential":
         """Complete the outcome of the request that asked for this rotation, if one did."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from vault_plugin.core.credential import FAILURES_KEPT, Assertion, Credential, Failure, Purpose, Rung
+from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Assertion, Credential, Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -92,6 +92,11 @@ def stuck(credential: Credential) -> bool:
     """Tell whether the last three answers were errors without a verdict."""
     failures = credential.failures
     return len(failures) == FAILURES_KEPT and not any(failure.verdict for failure in failures)
+
+
+def keeps_failing(credential: Credential) -> bool:
+    """Tell whether those were Veeam's: then it waits for the share of its lane that such credentials have."""
+    return stuck(credential) and all(failure.rung in AT_VEEAM for failure in credential.failures)
 
 
 def ladder(view: View, now: datetime, policy: Policy) -> tuple[Rung, ...]:
@@ -228,17 +233,16 @@ def _due(view: View, now: datetime, policy: Policy) -> Action | None:
     return Action(Do.ATTEMPT, Reason.DUE, ladder=rungs) if rungs else None
 
 
-def _idle_at(assertion: Assertion, error: Failure | None, policy: Policy) -> datetime:
+def _idle_at(assertion: Assertion, begun_at: datetime | None, policy: Policy) -> datetime:
     """Return when an idle assertion is to be renewed; after trouble a whole interval later."""
-    last = max(assertion.obtained_at, error.at) if error else assertion.obtained_at
-    return last + policy.keep_alive_after
+    return max(assertion.obtained_at, begun_at or assertion.obtained_at) + policy.keep_alive_after
 
 
 def _idle(view: View, now: datetime, policy: Policy) -> Action | None:
     assertion = view.credential.assertion
     if assertion is None or not assertion.refreshable:
         return None
-    if now < _idle_at(assertion, view.credential.last_error, policy):
+    if now < _idle_at(assertion, view.credential.renewal_begun_at, policy):
         return None
     return Action(Do.ATTEMPT, Reason.KEEP_ALIVE, ladder=(Rung.REASSERT,), purpose=Purpose.KEEP_ALIVE)
 
@@ -248,14 +252,14 @@ def _wait(view: View, now: datetime, policy: Policy) -> Action | None:
     if at is None:
         return Action(Do.HOLD, Reason.NOT_DUE)
     if assertion and assertion.refreshable:
-        at = min(at, _idle_at(assertion, view.credential.last_error, policy))
+        at = min(at, _idle_at(assertion, view.credential.renewal_begun_at, policy))
     return Action(Do.HOLD, Reason.NOT_DUE, at=max(at, now))
 
 
 QUESTIONS: tuple[Question, ...] = (
+    _revoked,  # whatever its spec says
     _removed,  # the spec is gone: destroy nothing, do nothing
     _paused,  # the operator wants silence
-    _revoked,
     _nothing_stored,  # never signed in
     _refused,  # a stored secret goes only where it came from
     _in_flight,  # somebody's attempt is recorded: wait for it, go on with it, or take it over

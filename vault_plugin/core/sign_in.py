@@ -77,6 +77,12 @@ class SignIn(Document):
     untidy: bool = False
     handled: tuple[Handled, ...] = ()
 
+    def waits(self, now: datetime) -> bool:
+        """Tell whether a code can still be entered, or an approval that Veeam hasn't judged can still be exchanged."""
+        if self.assertion is not None:
+            return now < self.assertion.expires_at
+        return self.state is SignInState.PENDING and now < self.expires_at
+
     def claimed(self, *, instance: str, known: bool, now: datetime) -> "SignIn":
         """Claim the next poll; `known` says whether the claimer knows the answer to his own one before."""
         self._check(SignInState.PENDING)

@@ -190,10 +190,11 @@ def error_of(answer: Answer, doing: str) -> AuthorizationServerError:
     text = f"{doing}: {row.text}"
     if no_verdict and code is None:
         verdict, text = AuthorizationServerUnavailable, f"{doing}: Microsoft answered status {answer.status}"
+    throttled = verdict is AuthorizationServerUnavailable and answer.status == 429  # noqa: PLR2004 - RFC 6585
     number = f" (AADSTS{code})" if code is not None else ""
     return verdict(
         f"{text}{number}",
-        reason=row.reason if verdict is row.verdict else "Unavailable",
+        reason="Throttled" if throttled else row.reason if verdict is row.verdict else "Unavailable",
         remedy=row.remedy,
         code=code,
         error=answer.error,

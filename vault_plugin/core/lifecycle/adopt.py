@@ -7,7 +7,7 @@ from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.errors import StoreError
 from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
 from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, refusal, unchanged_for
-from vault_plugin.core.lifecycle.sign_in import PATIENCE, tidy
+from vault_plugin.core.lifecycle.sign_in import PATIENCE, end
 from vault_plugin.core.policy import Action, Do
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn, SignInState
@@ -35,7 +35,7 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noq
         return None
     if credential.state is State.REVOKED and credential.generation > sign_in.asked_at_generation:
         ended = sign_in.ended(Reason.REVOKED, now, "the tenant was revoked meanwhile")
-        tidy(world, name, world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE), ended)
+        end(world, name, stored.version, ended)
         return None
     tenant = world.specs.tenant(name)
     if tenant is None or tenant.paused:
@@ -43,7 +43,7 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noq
     if changed := changed_fields(sign_in.binding, bind(name, tenant)):
         text = f"changed since the sign-in was asked for: {', '.join(changed)} (of {', '.join(BOUND)})"
         ended = sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
-        world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
+        end(world, name, stored.version, ended)
         return None
     attempted, error = credential.attempt, credential.last_error
     left = attempted.lease - unchanged_for(credential, seen) if attempted else timedelta(0)
@@ -89,5 +89,4 @@ def _close(world: World, name: str, version: int, sign_in: SignIn, credential: C
         ended = sign_in.ended(Reason.SIGNED_IN, world.clock.now())
     else:
         ended = sign_in.ended(Reason.REJECTED_BY_VEEAM, world.clock.now(), error.text, error.remedy, code=error.code)
-    stands = world.store.write(name, ended, cas=version, give_up_after=PATIENCE)
-    tidy(world, name, stands, ended)
+    end(world, name, version, ended)

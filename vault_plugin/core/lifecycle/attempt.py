@@ -121,6 +121,7 @@ def _begin(world: World, name: str, version: int, credential: Credential, action
         generation=credential.generation,
         session=credential.session,
         before=old.before if old else credential.state,
+        before_reason=old.before_reason if old else credential.reason,
         before_since=old.before_since if old else credential.since,
         started_at=now,
         deadline=now + lease,

@@ -33,7 +33,7 @@ def proof_due(credential: Credential, facts: ServerFacts, now: datetime, policy:
         return False
     if credential.disproved == credential.generation or credential.pair.expires_at <= now + policy.margin:
         return False
-    first = credential.reason is Reason.SIGNED_IN or credential.disproved > credential.proved
+    first = credential.reason is Reason.SIGNED_IN or credential.distrusted
     return first or facts.proved_at is None or now - facts.proved_at >= policy.proof_after
 
 
@@ -41,7 +41,8 @@ def prove(world: World, name: str, credential: Credential, done: Step | None = N
     """Prove the stored pair's access token if a proof is due; return the credential that stands now.
 
     `done` is the step that brought the pair, if it was just now: then the old token is looked at, too. A server that
-    doesn't answer, or doesn't serve the call, proves nothing: freshness doesn't wait for a measurement.
+    doesn't answer, or doesn't serve the call, proves nothing: freshness doesn't wait for a measurement, unless the token
+    before was proved not to work (`Credential.distrusted`): then ask again until there is an answer.
 
     Raises:
         StoreError: Vault's trouble.

@@ -16,7 +16,7 @@ def publish(world: World, name: str, credential: Credential) -> bool:
     """Write ``tokens/NAME`` from the stored pair unless the same or a higher generation stands there.
 
     Tells whether it stands now. A credential without a pair is published only when revoked, as a token without token;
-    a token that was proved not to work is never published.
+    a token that was proved not to work is never published, nor any after it until one is proved to work.
     """
     token = token_of(world, name, credential)
     if token is None:
@@ -30,7 +30,7 @@ def token_of(world: World, name: str, credential: Credential) -> Token | None:
     pair, binding = credential.pair, credential.binding
     if credential.state is State.REVOKED:
         return Token(generation=credential.generation)
-    if pair is None or binding is None or credential.disproved == credential.generation:
+    if pair is None or binding is None or credential.distrusted:
         return None
     server, view = world.specs.server(binding.server), view_of(world, name, credential)
     return Token(

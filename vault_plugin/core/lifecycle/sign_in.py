@@ -44,7 +44,7 @@ def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, clai
     credential = world.store.read(Credential, name).document
     stored = world.store.read(SignIn, name)
     old, binding = stored.document, bind(name, tenant)
-    waiting = old is not None and old.state is not SignInState.ENDED and now < old.expires_at
+    waiting = old is not None and old.waits(now)
     if old is not None and waiting and not changed_fields(old.binding, binding):
         joined = old.replace(handled=keep_handled(old.handled, request.replace(outcome="Joined")))
         world.store.write(name, joined, cas=stored.version, give_up_after=PATIENCE)
@@ -208,9 +208,13 @@ def cancel(world: World, name: str, sign_in_id: str, request: Handled, *, approv
     outcome = Reason.REVOKED if approved_too else Reason.CANCELLED
     ended = sign_in.ended(outcome, world.clock.now(), "ended by an operator")
     ended = ended.replace(handled=keep_handled(sign_in.handled, request))
-    version = world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
-    tidy(world, name, version, ended)
+    end(world, name, stored.version, ended)
     return True
+
+
+def end(world: World, name: str, version: int, ended: SignIn) -> None:
+    """Write a sign-in that is over, and clear away what it leaves."""
+    tidy(world, name, world.store.write(name, ended, cas=version, give_up_after=PATIENCE), ended)
 
 
 def tidy(world: World, name: str, version: int, sign_in: SignIn) -> None:

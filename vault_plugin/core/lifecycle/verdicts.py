@@ -8,6 +8,8 @@ from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.states import Event, Reason
 from vault_plugin.core.timing import Policy
 
+#: The reason of an answer that says nothing but "later", whoever gives it.
+THROTTLED = "Throttled"
 #: Errors that judge what was sent; everything else says nothing about it.
 VERDICTS = {
     "TokenRejected": (Event.REFUSED, Reason.REJECTED_BY_VEEAM),
@@ -20,7 +22,7 @@ VERDICTS = {
 def failure_of(error: AuthorizationServerError | BackupServerError, rung: Rung, now: datetime) -> Failure:
     """Return what is stored of an error: no body, no token."""
     if isinstance(error, AuthorizationServerError):
-        code, trace_id, answered = error.code, error.trace_id, bool(error.error)
+        code, trace_id, answered = error.code, error.trace_id, bool(error.error) and error.reason != THROTTLED
     else:
         code, trace_id, answered = error.status, "", not isinstance(error, BackupServerUnavailable)
     return Failure(
