@@ -12,7 +12,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from demo.stage import Consumer, Stage
+from demo.stage import Stage
+from tests.agent import Agent
 
 TOKEN_LIFE = 20
 ORGANIZATION = "contoso.onmicrosoft.com"
@@ -33,7 +34,7 @@ def expect(what: str, *, seen: bool) -> None:
         raise Missed(what)
 
 
-def follow(stage: Stage, consumer: Consumer, *, rotations: int, within: float) -> list[int]:
+def follow(stage: Stage, consumer: Agent, *, rotations: int, within: float) -> list[int]:
     """Watch the consumer's file each second: return the generations seen, and refuse a token that Veeam would refuse."""
     seen: list[int] = []
     reads = 0

@@ -10,11 +10,11 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import requests
 
-from tests.openbao import OpenBao, binary, clean_environment, free_port
+from tests.agent import Agent
+from tests.openbao import OpenBao, clean_environment, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -149,11 +149,11 @@ class Stage:
 
     # --- the consumer, and what was seen -----------------------------------------------------------------------------
 
-    def consumer(self, tenant: str) -> "Consumer":
+    def consumer(self, tenant: str) -> Agent:
         """Start a ``bao agent`` that renders this tenant's token into a file."""
         # An agent looks its own token up: the default policy allows that, and nothing in this mount.
         self._consumer_token = self.bao.token_for(f"vb365-consumer-{tenant}", no_default_policy=False)
-        return Consumer(self.directory / "consumer", self.bao.url, self._consumer_token, tenant)
+        return Agent(self.directory / "consumer", self.bao.url, self._consumer_token, f"vb365/data/tokens/{tenant}")
 
     def accepted(self, access_token: str) -> bool:
         """Ask VB365 (the simulator) whether it would serve this token now."""
@@ -175,48 +175,6 @@ class Stage:
             for path in paths
             if self.bao.request("GET", f"vb365/data/{path}", token=self._consumer_token).status_code != 403
         ]
-
-
-class Consumer:
-    """A real ``bao agent`` with a template: what a sidecar does in Kubernetes."""
-
-    def __init__(self, directory: Path, address: str, token: str, tenant: str) -> None:
-        """Start it."""
-        directory.mkdir(parents=True)
-        self._file = directory / "token.json"
-        token_file = directory / "vault-token"
-        token_file.touch(mode=0o600)
-        token_file.write_text(token)
-        template = (
-            f'{{{{ with secret "vb365/data/tokens/{tenant}" }}}}'
-            '{"generation": {{ .Data.data.generation }}, "access_token": "{{ .Data.data.access_token }}"}{{ end }}'
-        )
-        config: dict[str, Any] = {
-            "vault": {"address": address},
-            "auto_auth": {
-                "method": [{"type": "token_file", "config": {"token_file_path": str(token_file)}}],
-            },
-            "template_config": {"static_secret_render_interval": "2s"},
-            "template": [{"contents": template, "destination": str(self._file), "perms": "0600"}],
-        }
-        (directory / "agent.json").write_text(json.dumps(config))
-        log = (directory / "agent.log").open("ab")
-        command = [binary(), "agent", f"-config={directory / 'agent.json'}"]
-        environment = clean_environment() | {"HOME": str(directory)}
-        self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-
-    def read(self) -> tuple[int, str] | None:
-        """Return generation and access token from the file, or None before it stands."""
-        try:
-            content = json.loads(self._file.read_text())
-        except (OSError, ValueError):
-            return None
-        return int(content["generation"]), str(content["access_token"])
-
-    def close(self) -> None:
-        """Stop it."""
-        self._process.terminate()
-        self._process.wait(10)
 
 
 def _short(word: str) -> str:

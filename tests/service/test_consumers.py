@@ -1,0 +1,42 @@
+"""How consumers read: a real agent beside them renders a file."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.agent import Agent
+from tests.service.deployment import Deployment
+
+pytestmark = [pytest.mark.vault, pytest.mark.slow]
+
+
+def test_an_agents_file_holds_a_token_that_works_however_often_it_rotates(deployment: Deployment, tmp_path: Path) -> None:
+    """Looked at each second, while 20-second tokens rotate and the service is killed in between."""
+    deployment.server()
+    deployment.tenant()
+    deployment.start()
+    deployment.sign_in()
+    # An agent looks its own token up: the default policy allows that, and nothing in this mount.
+    token = deployment.bao.token_for(f"{deployment.mount}-consumer", no_default_policy=False)
+    agent = Agent(tmp_path / "agent", deployment.bao.url, token, f"{deployment.mount}/data/tokens/acme")
+    seen: list[int] = []
+    refused: list[int] = []
+
+    def rendered(generation: int) -> bool:
+        time.sleep(1)
+        if held := agent.read():
+            seen.append(held[0])
+            refused.extend([held[0]] * (not deployment.veeam.accepts(held[1])))
+        return seen[-1:] >= [generation]
+
+    try:
+        deployment.wait_for("a rotation in the file", lambda: rendered(2), 20)
+        deployment.kill()
+        deployment.start()
+        deployment.wait_for("two more in the file", lambda: rendered(4), 30)
+    finally:
+        agent.close()
+
+    assert refused == []
+    assert seen == sorted(seen)
