@@ -68,7 +68,7 @@ class LaneRunner:
 
     def remember(self, begun: datetime) -> None:
         """Take a call from a journal into the lane's memory. Its answer's time is unknown: as late as may be."""
-        longest = self._server.connect_timeout + self._server.read_timeout
+        longest = self._server.call_timeout
         with self._lock:
             now = self._clock.monotonic()
             at = now - (self._clock.now() - begun)

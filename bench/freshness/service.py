@@ -80,7 +80,7 @@ class Service:
         self._renewing: set[str] = set()
         self._renewals: deque[str] = deque()
         self._renewers = RENEWALS
-        longest = around.server.connect_timeout + around.server.read_timeout
+        longest = around.server.call_timeout
         for record in around.records.values():
             for begun in record.calls:
                 at = begun - START
@@ -175,7 +175,7 @@ class Service:
     def _begin(self, record: Record, action: Action, timeout: timedelta, *, veeam_call: bool) -> Try:
         policy = self._around.policy
         self._attempts += 1
-        lease = policy.store_timeout + timeout + policy.deadline_margin
+        lease = policy.lease(timeout)
         number = self._attempts * 2 + (self.instance == "b")
         entry = Try(number, self.instance, action.ladder, record.generation, lease, action.purpose)
         record.started(entry, self._agenda.wall, veeam_call=veeam_call)
@@ -184,7 +184,7 @@ class Service:
     def _call(self, call: Call, record: Record, action: Action) -> None:
         around, server = self._around, self._around.server
         sent = self._agenda.now + STORE * 2
-        timeout = call_timeout(server.connect_timeout + server.read_timeout, record.pair.expires_at, self._agenda.wall)
+        timeout = call_timeout(server.call_timeout, record.pair.expires_at, self._agenda.wall)
         entry = self._begin(record, action, timeout, veeam_call=True)
         latency, run = around.latency(), self._runs
         refresh_token = record.pair.number if entry.rung is Rung.REFRESH else None

@@ -58,20 +58,23 @@ def _impatient(world: Any, name: str, version: int, current: Credential, change:
     while True:
         wanted = change(current)
         if wanted is None:
-            return None
+            return current, False
         try:
-            return world.store.write(name, wanted, cas=version, give_up_after=timedelta(seconds=18)), wanted
+            world.store.write(name, wanted, cas=version, give_up_after=timedelta(seconds=18))
         except VersionConflict:
             stored = world.store.read(Credential, name, patient=True)
             version, current = stored.version, stored.document
+        else:
+            return wanted, True
 
 
 def _one_offer(world: Any, name: str, version: int, current: Credential, change: Any) -> Any:
     wanted = change(current)
     try:
-        return world.store.write(name, wanted, cas=version), wanted
+        world.store.write(name, wanted, cas=version)
     except VersionConflict:
-        return None
+        return current, False
+    return wanted, True
 
 
 class _Unwritten:

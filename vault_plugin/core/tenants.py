@@ -121,6 +121,11 @@ class ServerSpec(Document):
             raise ValueError(msg)
         return value
 
+    @property
+    def call_timeout(self) -> timedelta:
+        """Return how long a call may take, at the longest."""
+        return self.connect_timeout + self.read_timeout
+
     @model_validator(mode="after")
     def _one_trust(self) -> "ServerSpec":
         chosen = [self.ca_pem is not None, self.fingerprint_sha256 is not None, self.insecure]

@@ -45,6 +45,10 @@ class Policy:
     #: After a sign-in's exchange failed without a verdict: after none, one, two, three answered errors.
     exchange_retry_after: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 5, 20, 120))
 
+    def lease(self, timeout: timedelta) -> timedelta:
+        """Return how long an attempt may take whose call has this timeout."""
+        return self.store_timeout + timeout + self.deadline_margin
+
 
 def overlap(life: timedelta, reread: timedelta, policy: Policy, *, late: bool = False) -> timedelta:
     """Return how long before expiry the successor is wanted (DESIGN 6, "Overlap").

@@ -28,7 +28,7 @@ from vault_plugin.core.errors import (
     Error,
     StoreUnavailable,
 )
-from vault_plugin.core.lifecycle.gather import credential_of, facts_of
+from vault_plugin.core.lifecycle.gather import facts_of
 from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.verdicts import confirmed, failure_of, verdict
 from vault_plugin.core.policy import Action
@@ -110,9 +110,9 @@ def _begin(world: World, name: str, version: int, credential: Credential, action
         raise StoreUnavailable(msg)
     to_veeam = action.ladder[0] is not Rung.REASSERT
     expires_at = credential.pair.expires_at if credential.pair else None
-    configured = server.connect_timeout + server.read_timeout if to_veeam else world.policy.microsoft_timeout
+    configured = server.call_timeout if to_veeam else world.policy.microsoft_timeout
     timeout = call_timeout(configured, expires_at, now) if to_veeam else configured
-    lease = world.policy.store_timeout + timeout + world.policy.deadline_margin
+    lease = world.policy.lease(timeout)
     entry = Attempt(
         id=world.new_id(),
         instance=world.instance,
@@ -175,14 +175,13 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
             current = _adopted(current, run.grant)
         return current.accepted(pair, session=session, reason=reason, now=world.clock.now())
 
-    stands = offer(world, run.name, run.version, run.credential, change)
-    if stands is not None:
-        return Step(action, stands[1], called=rung, before=run.credential.pair)
-    current = credential_of(world.store.read(Credential, run.name, patient=True), world.clock.now())
-    useless = _useless(rung, session, current)
+    stands, stored = offer(world, run.name, run.version, run.credential, change)
+    if stored:
+        return Step(action, stands, called=rung, before=run.credential.pair)
+    useless = _useless(rung, session, stands)
     if useless:
         _logout(world, run, pair)
-    return Step(action, current, called=rung, superseded=True, logged_out=useless)
+    return Step(action, stands, called=rung, superseded=True, logged_out=useless)
 
 
 def _useless(rung: Rung, session: str, current: Credential) -> bool:
@@ -264,8 +263,5 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
 
 
 def _settled(world: World, run: Run, action: Action, change: Change, error: Error | None = None) -> Step:
-    stands = offer(world, run.name, run.version, run.credential, change)
-    if stands is not None:
-        return Step(action, stands[1], error, called=run.attempt.rung)
-    current = credential_of(world.store.read(Credential, run.name, patient=True), world.clock.now())
-    return Step(action, current, error, called=run.attempt.rung, superseded=True)
+    stands, stored = offer(world, run.name, run.version, run.credential, change)
+    return Step(action, stands, error, called=run.attempt.rung, superseded=not stored)

@@ -45,21 +45,23 @@ def offer(
     version: int,
     current: Credential,
     change: Callable[[Credential], Credential | None],
-) -> tuple[int, Credential] | None:
+) -> tuple[Credential, bool]:
     """Offer a change until it is stored or superseded (`change` returns None). Never gives up while the process lives.
 
     Returns:
-        The version and the credential that stand now, or None if superseded.
+        The credential that stands now, and whether it is what was offered.
     """
     while True:
         wanted = change(current)
         if wanted is None:
-            return None
+            return current, False
         try:
-            return world.store.write(name, wanted, cas=version), wanted
+            world.store.write(name, wanted, cas=version)
         except VersionConflict:
             stored = world.store.read(Credential, name, patient=True)
             version, current = stored.version, credential_of(stored, world.clock.now())
+        else:
+            return wanted, True
 
 
 def replaces_always(_: Document) -> bool:

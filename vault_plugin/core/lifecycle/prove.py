@@ -74,7 +74,7 @@ def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
     now, old = world.clock.now(), done.before if done else None
     if done is None or done.called is None or old is None or old.spent:
         return None
-    if old.expires_at <= now + server.connect_timeout + server.read_timeout:
+    if old.expires_at <= now + server.call_timeout:
         return None
     try:
         world.veeam.organization(server, old.access_token)
