@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,28 @@ class Play:
         self.at += latency * SECOND
         self.lane.end(call, self.at, outage=how.get("outage", False), throttled=how.get("throttled", False))
         return name
+
+    def hang_for(self, time: timedelta, *, again_after: float = 0, urgent: bool = False) -> list[str]:
+        """Let one hang while a hundred are due; return for whom calls were made, one at a time."""
+        self.put("hangs", expires=1, urgent=urgent)
+        for number in range(100):
+            self.put(f"t{number}", expires=1000 + number)
+        made = []
+        while self.at < time:
+            call = self.begin()
+            if call is None:
+                wait = self.wait()
+                assert wait is not None
+                self.at += max(wait, 0.001 * SECOND)
+                continue
+            assert call.entry is not None
+            name = call.entry.name
+            made.append(name)
+            if name == "hangs":
+                self.at += 35 * SECOND
+                self.put("hangs", due=self.at / SECOND + again_after, expires=1, urgent=urgent)
+            self.lane.end(call, self.at, outage=name == "hangs")
+        return made
 
 
 def test_nobody_is_woken_while_an_answer_must_come_first() -> None:
@@ -265,29 +288,40 @@ def test_the_delay_is_what_one_more_would_wait() -> None:
 
 def test_one_that_hangs_alone_keeps_the_lane_closed_for_nobody_else() -> None:
     """Others probe; and when it goes unanswered again though they were answered, it waits for the failing ones' share."""
-    play = Play(Throttle())
-    play.put("hangs", expires=1)
-    for number in range(100):
-        play.put(f"t{number}", expires=1000 + number)
-    made = []
-    while play.at < timedelta(minutes=20):
-        call = play.begin()
-        if call is None:
-            wait = play.wait()
-            assert wait is not None
-            play.at += max(wait, 0.001 * SECOND)
-            continue
-        assert call.entry is not None
-        name = call.entry.name
-        made.append(name)
-        if name == "hangs":
-            play.at += 35 * SECOND
-            play.put("hangs", due=play.at / SECOND, expires=1)
-        play.lane.end(call, play.at, outage=name == "hangs")
+    made = Play(Throttle()).hang_for(timedelta(minutes=20))
 
     hung = made.count("hangs")
     assert 3 <= hung <= 12, "its share, and no more"
     assert len(made) - hung >= 55, "the others have the rest: of 1200 s it hangs for 385 here, one call at a time"
+
+
+@pytest.mark.parametrize("throttle", [Throttle(), NO_THROTTLE], ids=["throttled", "free"])
+def test_a_sign_in_that_hangs_alone_keeps_the_lane_closed_for_nobody_else(throttle: Throttle) -> None:
+    """Its precedence ends where it goes unanswered: else it would be every probe."""
+    made = Play(throttle).hang_for(timedelta(hours=1), again_after=5, urgent=True)
+
+    assert made[0] == "hangs", "first of all, until it goes unanswered"
+    assert made[1] != "hangs"
+    assert len({name for name in made if name != "hangs"}) == 100, "everybody who was due was served"
+    assert made.count("hangs") >= 3, "it is tried still"
+
+
+def test_a_sign_in_that_was_answered_is_urgent_again() -> None:
+    """What it waited for was its own trouble, and that is over; another one never waited."""
+    play = Play(Throttle())
+    play.put("a", urgent=True)
+    play.put("b")
+    play.put("c")
+    assert play.next(outage=True) == "a"
+    assert play.next() == "b"
+    play.put("a", urgent=True)
+    assert play.next(outage=True) == "a", "perhaps it was the lane's trouble"
+    play.put("a", due=play.at / SECOND, urgent=True)
+    play.put("other", due=play.at / SECOND, urgent=True)
+    assert [play.next() for _ in range(3)] == ["other", "a", "c"], "its share comes first of the paced"
+    play.put("d", expires=1)
+    play.put("a", urgent=True)
+    assert play.next() == "a"
 
 
 def test_who_probed_in_vain_waits_like_everybody_when_the_lane_is_open_again() -> None:

@@ -6,7 +6,7 @@ one too many. Calls are measured by the monotonic clock (timedelta since some st
 wall time. The module reads neither.
 
 Order: a sign-in's exchange first; then, in their tenth of the lane, credentials that keep failing, first come first served;
-then the earliest expiry.
+then the earliest expiry. Whoever went unanswered since the lane was open, a sign-in too, lets the others go before.
 """
 
 import bisect
@@ -41,7 +41,7 @@ class Entry:
     name: str
     due_at: datetime
     expires_at: datetime
-    #: A sign-in's exchange: first of all, and not paced.
+    #: A sign-in's exchange: first of all, and not paced, until it goes unanswered.
     urgent: bool = False
     #: The last three calls were answered with errors: it waits for its share.
     retrying: bool = False
@@ -141,12 +141,12 @@ class Lane:
         if self._shares(entry):
             self._retries.push(entry.due_at, next(self._numbers), entry)
         else:
-            key = (not entry.urgent, entry.name in self._silent, entry.expires_at)
+            key = (entry.name in self._silent, not entry.urgent, entry.expires_at)
             self._ready.push(key, next(self._numbers), entry)
 
     def _shares(self, entry: Entry) -> bool:
         """Tell whether this one waits for the share of those that keep failing."""
-        return not entry.urgent and (entry.retrying or entry.name in self._hanging)
+        return entry.retrying or entry.name in self._hanging
 
     # --- the places --------------------------------------------------------------------------------------------------
 
