@@ -105,7 +105,7 @@ class SignIns:
             return
         if sign_in.state is SignInState.PENDING:
             self._pending.add(name)
-            self._at(name, max(sign_in.next_poll_at, now + wait))
+            self._at(name, max(sign_in.poll_at(now), now + wait))
         else:
             self._over(name, sign_in)
         self._metrics.pending_sign_ins.set(len(self._pending))

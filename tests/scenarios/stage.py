@@ -62,7 +62,7 @@ class Scene:
 
     def __init__(self, authority: Authority) -> None:
         self.clock = FakeClock()
-        self.microsoft, self.veeam = MicrosoftSimulator(self.clock.now), VeeamSimulator(self.clock.now)
+        self.microsoft, self.veeam = MicrosoftSimulator(self.clock.others), VeeamSimulator(self.clock.others)
         self.microsoft_server = Server(self.microsoft, authority.shared_context)
         self.veeam_server = Server(self.veeam, authority.shared_context)
         self.microsoft.base_url = self.microsoft_server.url

@@ -13,6 +13,8 @@ from vault_plugin.core.published import Prompt
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Reason, State
 
+MINUTE = timedelta(minutes=1)
+
 
 def test_a_sign_in_ends_with_a_published_token_that_veeam_accepts(scene: Scene) -> None:
     """From the request to the token in six verbs."""
@@ -81,6 +83,40 @@ def test_polling_obeys_the_interval_and_slow_down(scene: Scene) -> None:
     scene.approve()
     scene.poll()
     assert scene.document(SignIn).state is SignInState.APPROVED
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_that_is_set_puts_no_poll_off(scene: Scene, minutes: int) -> None:
+    """It is polled within its interval, so that an approval is kept: the code dies by Microsoft's clock."""
+    scene.ask("sign-in")
+    scene.poll()
+    scene.approve()
+    scene.clock.set(minutes * MINUTE)
+    scene.clock.advance(scene.document(SignIn).interval)
+
+    signing_in.poll(scene.world, "acme", known=True)
+
+    assert scene.document(SignIn).state is SignInState.APPROVED
+    scene.complete()
+    assert scene.credential().state is State.ACTIVE
+
+
+def test_a_clock_that_is_set_back_puts_no_exchange_off(scene: Scene) -> None:
+    """An error of the future was stored before: nobody knows what is left of the wait."""
+    scene.ask("sign-in")
+    scene.approve()
+    scene.poll()
+    scene.clock.advance(MINUTE)
+    scene.veeam_server.faults.add(Fault("/token", response=Response(500)))
+    scene.complete()
+    waits = scene.complete()
+    assert waits is not None
+    assert waits.action.reason is Reason.BACKING_OFF
+
+    scene.clock.set(timedelta(seconds=-30))
+    scene.complete()
+
+    assert scene.credential().state is State.ACTIVE
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure, Purpose, Rung, TokenPair
 from vault_plugin.core.facts import UNKNOWN
-from vault_plugin.core.policy import Do, View, full_ladder, ladder, next_action, taken_over
+from vault_plugin.core.policy import Action, Do, View, full_ladder, ladder, next_action, taken_over
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -233,6 +233,28 @@ def test_long_blocked_is_retried_hourly() -> None:
     held = credential(state=State.BLOCKED, since=NOW - 3 * HOUR, last_error=failure(age=20 * MINUTE))
 
     assert next_action(view(held), NOW, POLICY).at == NOW + 40 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("held", "wait"),
+    [
+        pytest.param(credential(pair=pair(age=50 * MINUTE)), 75 * timedelta(seconds=1), id="backing off"),
+        pytest.param(credential(state=State.BLOCKED), 15 * MINUTE, id="blocked"),
+        pytest.param(credential(state=State.BLOCKED, since=NOW - 3 * HOUR), HOUR, id="long blocked"),
+        pytest.param(credential(state=State.NEEDS_SIGN_IN), 24 * HOUR, id="a person is needed"),
+    ],
+)
+def test_a_clock_that_is_set_back_makes_no_wait_longer(held: Credential, wait: timedelta) -> None:
+    """An error of the future was stored before: nobody knows what is left of the wait, so it is over."""
+
+    def action(at: datetime) -> Action:
+        erred = failure(age=NOW - at)
+        return next_action(view(held.replace(failures=(erred,), last_error=erred)), NOW, POLICY)
+
+    assert action(NOW).do is Do.HOLD
+    assert action(NOW).at == NOW + wait
+    assert action(NOW + timedelta(seconds=1)).do is Do.ATTEMPT
+    assert action(NOW + 10 * MINUTE).do is Do.ATTEMPT
 
 
 def test_a_hold_is_never_until_now() -> None:

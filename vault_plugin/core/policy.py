@@ -12,7 +12,7 @@ from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Assertion, Cre
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
-from vault_plugin.core.timing import ZERO, Policy, backoff, due_at, overlap
+from vault_plugin.core.timing import ZERO, Policy, backoff, due_at, lasts, overlap
 
 
 class Do(StrEnum):
@@ -198,7 +198,7 @@ def _needs_sign_in(view: View, now: datetime, policy: Policy) -> Action | None:
     last = credential.last_error.at if credential.last_error else credential.since
     at = last + policy.silent_retry_after
     rungs = full_ladder(credential, now, view.facts)
-    if now < at or not rungs:
+    if lasts(at, policy.silent_retry_after, now) or not rungs:
         return Action(Do.HOLD, credential.reason, at=at if rungs else None)
     return Action(Do.ATTEMPT, Reason.SILENT_RETRY, ladder=rungs)
 
@@ -209,9 +209,10 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
         return None
     last = credential.last_error.at if credential.last_error else credential.since
     long_blocked = last - credential.since >= policy.blocked_hourly_after
-    at = last + (timedelta(hours=1) if long_blocked else policy.blocked_retry_after)
+    wait = timedelta(hours=1) if long_blocked else policy.blocked_retry_after
+    at = last + wait
     rungs = full_ladder(credential, now, view.facts)
-    if now < at or not rungs:
+    if lasts(at, wait, now) or not rungs:
         return Action(Do.HOLD, credential.reason, at=at if rungs else None)
     return Action(Do.ATTEMPT, Reason.RETRYING, ladder=rungs)
 
@@ -221,8 +222,9 @@ def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
     if pair is None or not credential.failures:
         return None
     last = credential.failures[-1]
-    at = last.at + backoff(last.at, pair.expires_at, pair.life)
-    return Action(Do.HOLD, Reason.BACKING_OFF, at=at) if now < at else None
+    wait = backoff(last.at, pair.expires_at, pair.life)
+    at = last.at + wait
+    return Action(Do.HOLD, Reason.BACKING_OFF, at=at) if lasts(at, wait, now) else None
 
 
 def _due(view: View, now: datetime, policy: Policy) -> Action | None:

@@ -13,6 +13,7 @@ from vault_plugin.core.errors import IllegalTransition
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Binding
+from vault_plugin.core.timing import lasts
 
 #: RFC 8628 section 3.5: added to the interval by every slow_down, for good.
 SLOW_DOWN: Final = timedelta(seconds=5)
@@ -82,6 +83,10 @@ class SignIn(Document):
         if self.assertion is not None:
             return now < self.assertion.expires_at
         return self.state is SignInState.PENDING and now < self.expires_at
+
+    def poll_at(self, now: datetime) -> datetime:
+        """Return when Microsoft may be asked next: `now`, if it may be at once."""
+        return self.next_poll_at if lasts(self.next_poll_at, self.interval, now) else now
 
     def claimed(self, *, instance: str, known: bool, now: datetime) -> "SignIn":
         """Claim the next poll; `known` says whether the claimer knows the answer to his own one before."""

@@ -90,6 +90,15 @@ def backoff(now: datetime, expires_at: datetime, life: timedelta) -> timedelta:
     return max(floor, min(abs(expires_at - now) / 8, ceiling))
 
 
+def lasts(until: datetime, wait: timedelta, now: datetime) -> bool:
+    """Tell whether a wait still lasts whose end follows from stored facts; `now` was read after them.
+
+    An end that is further away than the whole wait was stored before the wall clock was set back: nobody knows what is left
+    of it, so it is over.
+    """
+    return ZERO < until - now <= wait
+
+
 def call_timeout(configured: timedelta, expires_at: datetime | None, now: datetime) -> timedelta:
     """Return the total timeout of a call: at most a quarter of the remaining life while that is positive."""
     if expires_at is None or expires_at <= now:

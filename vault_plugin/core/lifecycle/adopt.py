@@ -13,6 +13,7 @@ from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Event, Reason, State
 from vault_plugin.core.tenants import BOUND, bind, changed_fields
+from vault_plugin.core.timing import lasts
 
 
 def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noqa: PLR0911 - a list of questions
@@ -25,8 +26,8 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noq
     """
     stored = world.store.read(SignIn, name)
     sign_in = stored.document
-    now = world.clock.now()
     held = world.store.read(Credential, name)
+    now = world.clock.now()
     credential = credential_of(held, now)
     if sign_in is None or sign_in.state is not SignInState.APPROVED or sign_in.assertion is None:
         return _orphan(world, name, held.version, credential, seen)
@@ -50,7 +51,7 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noq
     if attempted and attempted.instance != world.instance and left > timedelta(0):
         return Step(Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left), credential)
     wait = world.policy.exchange_retry_after[len(credential.failures)]
-    if error and error.at > sign_in.next_poll_at and now < error.at + wait:
+    if error and error.at > sign_in.next_poll_at and lasts(error.at + wait, wait, now):
         return Step(Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + wait), credential)
     if text := refusal(world, name, sign_in.binding):
         return Step(Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text), credential)

@@ -18,8 +18,8 @@ def step(world: World, name: str, seen: Seen = NOT_SEEN, may: frozenset[Rung] = 
     Raises:
         StoreError: Vault's trouble, before anything was sent.
     """
-    now = world.clock.now()
     stored = world.store.read(Credential, name)
+    now = world.clock.now()
     credential = credential_of(stored, now)
     action = next_action(view_of(world, name, credential, seen), now, world.policy)
     if action.do is Do.HOLD or action.purpose is Purpose.SIGN_IN or credential.binding is None:

@@ -100,12 +100,12 @@ def poll(world: World, name: str, *, known: bool) -> Polled:
     Raises:
         StoreError: Vault's trouble, before anything was sent.
     """
-    now = world.clock.now()
     stored = world.store.read(SignIn, name)
+    now = world.clock.now()
     sign_in = stored.document
     if sign_in is None or sign_in.state is not SignInState.PENDING or sign_in.device_code is None:
         return Polled(sign_in)
-    if now < sign_in.next_poll_at:
+    if sign_in.poll_at(now) > now:
         return Polled(sign_in, known=known)
     tenant = world.specs.tenant(name)
     if tenant is None or changed_fields(sign_in.binding, bind(name, tenant)) or refusal(world, name, sign_in.binding):
