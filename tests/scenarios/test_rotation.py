@@ -1,17 +1,26 @@
 """Rotation on each rung, its failures, two replicas, and what an operator changes meanwhile."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from tests.scenarios.stage import ORGANIZATION, Scene, goes_on
 from tests.simulators.http import Fault, Response, Server
 from vault_plugin.core.credential import Credential, Rung
+from vault_plugin.core.documents import Document
 from vault_plugin.core.errors import VersionConflict
 from vault_plugin.core.lifecycle.gather import Seen
 from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.policy import Do
+from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State
+from vault_plugin.core.tenants import ServerSpec
+from vault_plugin.core.timing import Policy
+
+SECOND = timedelta(seconds=1)
+POLICY = Policy()
 
 
 def test_a_due_pair_is_refreshed_and_the_consumer_sees_it(scene: Scene) -> None:
@@ -134,10 +143,62 @@ def test_an_ambiguous_verdict_counts_only_when_seen_twice(scene: Scene) -> None:
     scene.rotate()
     assert scene.credential().state is State.ACTIVE
 
-    scene.clock.advance(timedelta(minutes=16))
+    scene.clock.advance(POLICY.confirm_after - SECOND)
+    scene.ask("rotate", "r2")
+    scene.rotate()
+    assert scene.credential().state is State.ACTIVE, "twice at once is once"
+
+    scene.clock.advance(SECOND)
+    scene.ask("rotate", "r3")
     scene.rotate()
 
     assert scene.credential().state is State.NEEDS_SIGN_IN
+
+
+@pytest.mark.parametrize("clock", ["wall", "boot"])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_attempt_that_was_recorded_too_late_sends_nothing(scene: Scene, clock: str, late: bool) -> None:  # noqa: FBT001
+    """By the wall clock or by the time since boot: the wall clock may be set meanwhile."""
+    scene.signed_in()
+    scene.until_due()
+    original, time = scene.store.write, POLICY.store_timeout + POLICY.deadline_margin + late * SECOND
+
+    def slow(name: str, document: Document, **more: Any) -> int:
+        scene.store.write = original  # type: ignore[method-assign]
+        version = original(name, document, **more)
+        if clock == "boot":
+            scene.clock.advance(time)
+        scene.clock.set(time if clock == "wall" else -time)
+        return version
+
+    scene.store.write = slow  # type: ignore[method-assign]
+    done = scene.step()
+
+    assert (done.called is None) == late
+    assert len(scene.veeam.presented) == (1 if late else 2)
+    assert scene.credential().generation == (1 if late else 2)
+    if late:
+        assert done.error is not None
+        assert done.error.reason == "TooLate"
+        assert scene.step().called is Rung.EXCHANGE, "taken up again, and sent"
+
+
+def test_a_call_leaves_time_for_another_try_before_the_pair_expires(scene: Scene) -> None:
+    """Its timeout is a quarter of what is left, if that is less than the server's."""
+    scene.signed_in()
+    pair = scene.credential().pair
+    assert pair is not None
+    scene.clock.advance(pair.life - 40 * SECOND)
+    refresh, timeouts = scene.world.veeam.refresh, list[timedelta]()
+
+    def timed(server: ServerSpec, token: Secret, timeout: timedelta) -> TokenAnswer:
+        timeouts.append(timeout)
+        return refresh(server, token, timeout)
+
+    scene.world.veeam.refresh = timed  # type: ignore[method-assign,assignment]
+    scene.step()
+
+    assert timeouts == [10 * SECOND]
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,29 @@ def test_somebody_else_than_expected_is_refused(scene: Scene) -> None:
     assert not scene.veeam.presented
 
 
+def test_another_tenant_than_before_is_refused(scene: Scene) -> None:
+    """Its tokens are dropped; the pair that stands serves on, and the same tenant may sign in again."""
+    scene.signed_in()
+    presented = len(scene.veeam.presented)
+    scene.microsoft.moved[ORGANIZATION] = "fabrikam.onmicrosoft.com"
+    scene.ask("sign-in", "r2")
+    scene.approve()
+    scene.poll()
+
+    ended: SignIn = scene.document(SignIn)
+    assert ended.outcome is Reason.WRONG_TENANT
+    assert ended.assertion is None
+    assert scene.complete() is None
+    assert len(scene.veeam.presented) == presented
+    assert scene.credential().state is State.ACTIVE
+
+    scene.microsoft.moved.clear()
+    scene.ask("sign-in", "r3")
+    scene.approve()
+    scene.poll()
+    assert scene.document(SignIn).state is SignInState.APPROVED
+
+
 def test_a_lost_answer_ends_as_approval_lost_and_says_so(scene: Scene) -> None:
     """Tokens handed out, process dead before they were stored: the one window that no client can close."""
     scene.ask("sign-in")

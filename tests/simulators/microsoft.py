@@ -96,6 +96,8 @@ class MicrosoftSimulator:
         self.rotation = "entra"
         self.omit_on_refresh: set[str] = set()
         self.unknown_tenants: set[str] = set()
+        #: Domains that were moved, and to whose directory.
+        self.moved: dict[str, str] = {}
         self.public_client = True
         self.auto_approve: float | None = None
         self.blocked: dict[str, int] = {}
@@ -257,7 +259,7 @@ class MicrosoftSimulator:
             "iss": f"{self.base_url}/{grant.tenant}/v2.0",
             "iat": now,
             "exp": now + self.access_life,
-            "tid": str(uuid.uuid5(uuid.NAMESPACE_DNS, grant.tenant)),
+            "tid": str(uuid.uuid5(uuid.NAMESPACE_DNS, self.moved.get(grant.tenant, grant.tenant))),
             "oid": str(uuid.uuid5(uuid.NAMESPACE_DNS, grant.account)),
             "sub": "sub",
             "preferred_username": grant.account,
