@@ -53,7 +53,7 @@ class LaneRunner:
         """Take over what an admin changed."""
         with self._lock:
             self._server = server
-            self._lane.throttle = server.throttle
+            self._lane.configure(server.throttle)
 
     def put(self, entry: Entry) -> None:
         """Plan a credential, in place of what was planned for it."""
@@ -106,7 +106,7 @@ class LaneRunner:
             lane = self._lane
             waiting = lane.waiting(now)
             closed = lane.failures > 0 and (waiting > 0 or monotonic < lane.closed_until)
-            return LaneState(waiting, closed, lane.shared(monotonic), lane.next_due())
+            return LaneState(waiting, closed, lane.shared(monotonic))
 
     def stop(self) -> None:
         """Begin nothing more and wait for what runs."""
@@ -156,7 +156,6 @@ class LaneState:
     waiting: int
     closed: bool
     shared: bool
-    next_due: datetime | None
 
 
 class Lanes:

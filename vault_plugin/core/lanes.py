@@ -62,9 +62,11 @@ class _Queue:
     """Entries by a key; those that were replaced or dropped are passed over."""
 
     items: list[tuple[object, int, Entry]] = field(default_factory=list)
+    #: Among equals, who came first.
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def push(self, key: object, number: int, entry: Entry) -> None:
-        heapq.heappush(self.items, (key, number, entry))
+    def push(self, key: object, entry: Entry) -> None:
+        heapq.heappush(self.items, (key, next(self.numbers), entry))
 
     def first(self, standing: dict[str, Entry]) -> Entry | None:
         while self.items and standing.get(self.items[0][2].name) is not self.items[0][2]:
@@ -77,7 +79,7 @@ class Lane:
 
     def __init__(self, throttle: Throttle) -> None:
         """Begin with nothing remembered and nothing planned."""
-        self.throttle = throttle
+        self.configure(throttle)
         #: When calls ended, in order, as far back as a window reaches.
         self._ended: list[timedelta] = []
         #: Outages in a row; while there are any, one call at a time probes.
@@ -96,16 +98,10 @@ class Lane:
         self._entries: dict[str, Entry] = {}
         self._running: set[str] = set()
         self._later, self._ready, self._retries = _Queue(), _Queue(), _Queue()
-        self._numbers = itertools.count()
 
-    @property
-    def throttle(self) -> Throttle:
-        """Return what the server admits."""
-        return self._throttle
-
-    @throttle.setter
-    def throttle(self, throttle: Throttle) -> None:
-        self._throttle, self._full, self._half = throttle, Rate.of(throttle, 1), Rate.of(throttle, 2)
+    def configure(self, throttle: Throttle) -> None:
+        """Take over what the server admits."""
+        self._full, self._half = Rate.of(throttle, 1), Rate.of(throttle, 2)
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 
@@ -115,7 +111,7 @@ class Lane:
             return
         self._entries[entry.name] = entry
         if entry.name not in self._running:
-            self._later.push(entry.due_at, next(self._numbers), entry)
+            self._later.push(entry.due_at, entry)
 
     def drop(self, name: str) -> None:
         """Plan nothing for this credential."""
@@ -124,11 +120,6 @@ class Lane:
     def waiting(self, now: datetime) -> int:
         """Return how many are due and wait for a place."""
         return sum(entry.due_at <= now and entry.name not in self._running for entry in self._entries.values())
-
-    def next_due(self) -> datetime | None:
-        """Return when the next of those that aren't due becomes so (or now, if one is)."""
-        standing = (entry for name, entry in self._entries.items() if name not in self._running)
-        return min((entry.due_at for entry in standing), default=None)
 
     def _ripen(self, now: datetime) -> None:
         """Move what has become due to where it waits."""
@@ -139,10 +130,10 @@ class Lane:
     def _wait(self, entry: Entry) -> None:
         """Put what is due where it waits: the ones that weren't answered since the lane was open behind the others."""
         if self._shares(entry):
-            self._retries.push(entry.due_at, next(self._numbers), entry)
+            self._retries.push(entry.due_at, entry)
         else:
             key = (entry.name in self._silent, not entry.urgent, entry.expires_at)
-            self._ready.push(key, next(self._numbers), entry)
+            self._ready.push(key, entry)
 
     def _shares(self, entry: Entry) -> bool:
         """Tell whether this one waits for the share of those that keep failing."""
@@ -219,7 +210,7 @@ class Lane:
         self.closed_until = ZERO
         silent, self._silent = self._silent, set()
         for entry in [self._entries[each] for each in silent if each in self._entries and each not in self._running]:
-            self._later.push(entry.due_at, next(self._numbers), entry)
+            self._later.push(entry.due_at, entry)
 
     def _over(self, now: timedelta) -> bool:
         """Tell whether our own calls explain a 429: a logout that waited for no place, or what a journal didn't tell."""
@@ -277,7 +268,7 @@ class Lane:
         self._running.discard(entry.name)
         again = self._entries.get(entry.name)
         if again is not None:
-            self._later.push(again.due_at, next(self._numbers), again)
+            self._later.push(again.due_at, again)
 
     def _free_at(self, now: timedelta, *, urgent: bool = False) -> timedelta | None:
         """Return the earliest time at which a call may begin, or None if an answer must come first."""
