@@ -32,7 +32,7 @@ Wake = Callable[[str, datetime], None]
 class LaneRunner:
     """Thread-safe. `work` is called on the lane's threads, at most once at a time for one name."""
 
-    def __init__(  # what it needs of its owner, each by name
+    def __init__(
         self, name: str, server: ServerSpec, clock: Clock, work: Work, wake: Wake, may_call: Callable[[], bool]
     ) -> None:
         """Begin with an empty lane. Nothing begins while `may_call()` is false; whoever makes it true ticks."""

@@ -102,8 +102,9 @@ def test_backoff_stays_within_its_bounds(remaining: timedelta, life: timedelta) 
 
 
 def test_a_calls_timeout_leaves_time_for_another_try() -> None:
-    """A quarter of the remaining life while that is positive."""
+    """A quarter of the remaining life while that is positive; a second is always given."""
     assert call_timeout(35 * MINUTE / 60, NOW + 20 * timedelta(seconds=1), NOW) == timedelta(seconds=5)
+    assert call_timeout(timedelta(seconds=35), NOW + timedelta(seconds=1), NOW) == timedelta(seconds=1)
     assert call_timeout(timedelta(seconds=35), NOW - MINUTE, NOW) == timedelta(seconds=35)
     assert call_timeout(timedelta(seconds=35), None, NOW) == timedelta(seconds=35)
 

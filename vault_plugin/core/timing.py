@@ -75,9 +75,7 @@ def jitter(name: str, generation: int, life: timedelta, policy: Policy) -> timed
     return life * policy.jitter_share * share
 
 
-def due_at(  # what it depends on, all of it
-    name: str, generation: int, pair: Timed, reread: timedelta, policy: Policy, *, late: bool = False
-) -> datetime:
+def due_at(name: str, generation: int, pair: Timed, reread: timedelta, policy: Policy, *, late: bool = False) -> datetime:
     """Return when the pair is to be rotated."""
     life = pair.expires_at - pair.issued_at
     return pair.expires_at - overlap(life, reread, policy, late=late) - jitter(name, generation, life, policy)
@@ -100,7 +98,7 @@ def lasts(until: datetime, wait: timedelta, now: datetime) -> bool:
 
 
 def call_timeout(configured: timedelta, expires_at: datetime | None, now: datetime) -> timedelta:
-    """Return the total timeout of a call: at most a quarter of the remaining life while that is positive."""
+    """Return the total timeout of a call: at most a quarter of the remaining life while that is positive, at least 1 s."""
     if expires_at is None or expires_at <= now:
         return configured
     return max(min(configured, (expires_at - now) / 4), timedelta(seconds=1))

@@ -45,9 +45,7 @@ def write_status(world: World, name: str, credential: Credential, sign_in: SignI
     write_latest(world, name, status, replaces_always, patience=PATIENCE)
 
 
-def status_of(  # everything that a status tells, each by name
-    view: View, action: Action, sign_in: SignInSeen, now: datetime, policy: Policy, delay: timedelta
-) -> Status:
+def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, policy: Policy, delay: timedelta) -> Status:
     """Return what operators are told. No secrets and no codes."""
     credential, tenant, pair = view.credential, view.tenant, view.credential.pair
     held = action.do is Do.HOLD and action.reason in HOLDS
