@@ -7,8 +7,7 @@ import threading
 from collections.abc import Collection, Sequence
 
 from tests.openbao import Node
-
-CHUNK = 64 * 1024
+from tests.simulators.proxy import pump
 
 
 class Balancer:
@@ -84,19 +83,9 @@ class Balancer:
             with server:
                 with self._lock:
                     self._pipes[node.name] |= {client, server}
-                back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+                back = threading.Thread(target=pump, args=(server, client), daemon=True)
                 back.start()
-                _pump(client, server)
+                pump(client, server)
                 back.join()
                 with self._lock:
                     self._pipes[node.name] -= {client, server}
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass bytes on until the source ends, then end the sink."""
-    with contextlib.suppress(OSError):
-        while data := source.recv(CHUNK):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)

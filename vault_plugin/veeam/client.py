@@ -22,28 +22,25 @@ PROBE_TIMEOUT = timedelta(seconds=5)
 
 
 class _TrustAdapter(HTTPAdapter):
-    """Trusts what one server's document says: a CA as PEM text, or a certificate by its SHA-256 fingerprint."""
+    """Trusts what one server's document says: a CA as PEM text, or a certificate by its SHA-256 fingerprint.
+
+    The trust is part of what names a connection in requests' pools, so that it holds straight and through a proxy alike.
+    """
 
     def __init__(self, server: ServerSpec) -> None:
-        self._server = server
+        self._trust: dict[str, Any] = {}
+        if server.ca_pem is not None:
+            context = ssl.create_default_context(cadata=server.ca_pem)
+            self._trust = {"cert_reqs": "CERT_REQUIRED", "ssl_context": context}
+        elif server.fingerprint_sha256 is not None:
+            fingerprint = server.fingerprint_sha256
+            self._trust = {"cert_reqs": "CERT_NONE", "assert_fingerprint": fingerprint, "assert_hostname": False}
+        elif server.insecure:
+            self._trust = {"cert_reqs": "CERT_NONE"}
         super().__init__(pool_connections=2, pool_maxsize=8)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own arguments
-        server = self._server
-        if server.ca_pem is not None:
-            kwargs["ssl_context"] = ssl.create_default_context(cadata=server.ca_pem)
-        if server.fingerprint_sha256 is not None:
-            kwargs["assert_fingerprint"] = server.fingerprint_sha256
-            kwargs["assert_hostname"] = False
-        super().init_poolmanager(*args, **kwargs)
-
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:  # noqa: ANN401, FBT001 - requests' own
-        server = self._server
-        if server.ca_pem is not None:
-            conn.cert_reqs = "CERT_REQUIRED"
-        elif server.fingerprint_sha256 is not None or server.insecure:
-            conn.cert_reqs = "CERT_NONE"
-        else:
+        if not self._trust:
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has none
 
     def build_connection_pool_key_attributes(
@@ -53,11 +50,7 @@ class _TrustAdapter(HTTPAdapter):
         cert: Any = None,  # noqa: ANN401 - requests' own
     ) -> Any:  # noqa: ANN401 - requests' own
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        if self._server.ca_pem is not None:
-            pool = {"cert_reqs": "CERT_REQUIRED"}
-        elif self._server.fingerprint_sha256 is not None or self._server.insecure:
-            pool = {"cert_reqs": "CERT_NONE"}
-        return host, pool
+        return host, self._trust or pool
 
 
 class VeeamClient:
