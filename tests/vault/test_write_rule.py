@@ -72,6 +72,50 @@ def test_every_unclear_status_is_repeated(lossy: Lossy, status: int) -> None:
     assert lossy.store.write("acme", FIRST, cas=0) == 1
 
 
+#: What a load balancer's maintenance page, or somebody else's service, answers in Vault's place.
+NOT_VAULTS = [b"<html>Back soon</html>", b"", b"{}", b"[]", b'{"status":"ok"}', b'{"data":{}}', b'{"data":{"version":"1"}}']
+
+
+@pytest.mark.parametrize("body", NOT_VAULTS)
+def test_a_success_that_isnt_vaults_is_no_success(lossy: Lossy, body: bytes) -> None:
+    """Else a pair that stands nowhere would be dropped: case 3, like no answer."""
+    lossy.trick("answer", response=Response(200, body))
+
+    assert lossy.store.write("acme", FIRST, cas=0) == 1
+
+    writes = [body for method, path, body in lossy.proxy.seen if PATH in path]
+    assert len(writes) == 2
+    assert len(set(writes)) == 1
+    assert lossy.events == ["write_unclear", "write_repeated_and_done"]
+    assert lossy.store.read(Credential, "acme").version == 1
+
+
+@pytest.mark.parametrize("body", NOT_VAULTS)
+def test_a_page_in_vaults_place_is_neither_a_document_nor_an_empty_folder(lossy: Lossy, body: bytes) -> None:
+    """What nobody answered isn't known."""
+    page = Response(200, body)
+    lossy.trick("answer", "GET", response=page)
+    lossy.proxy.tricks.append(Trick("GET", "/metadata/credentials", "answer", response=page))
+
+    for ask in (lambda: lossy.store.read(Credential, "acme"), lambda: lossy.store.names(Credential)):
+        with pytest.raises(StoreUnavailable) as caught:
+            ask()
+        assert caught.value.reason == "VaultAnswerUnusable"
+
+
+def test_a_page_in_vaults_place_deletes_nothing(lossy: Lossy) -> None:
+    """It is asked again."""
+    lossy.store.write("acme", FIRST, cas=0)
+    path = "/metadata/credentials/acme"
+    lossy.proxy.tricks.append(Trick("DELETE", path, "answer", response=Response(200, NOT_VAULTS[0])))
+    with pytest.raises(StoreUnavailable) as caught:
+        lossy.store.forget("credentials/acme")
+
+    assert caught.value.reason == "VaultAnswerUnusable"
+    lossy.store.forget("credentials/acme")
+    assert lossy.store.read(Credential, "acme").version == 0
+
+
 def test_a_delayed_copy_changes_nothing(openbao: OpenBao, mount: str) -> None:
     """A request that lands a second later meets its own repetition and is refused by check-and-set."""
     lossy = Lossy(openbao, mount)

@@ -30,13 +30,15 @@ class Outcome(StrEnum):
 
 
 UNCLEAR: Final = frozenset({412, 429, 472, 473})
+#: What Vault's answer holds under ``data``: of a write, a list and a read in KV v2.
+HELD: Final = {"version": int, "keys": list, "data": dict}
 
 
-def outcome_of(answer: Answer) -> Outcome:
-    """Class an answer."""
+def outcome_of(answer: Answer, wanted: str = "") -> Outcome:
+    """Class an answer. A success that isn't Vault's, or without what is `wanted` of it (see `HELD`), is as good as none."""
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 - HTTP success
-        return Outcome.OK
+        return Outcome.OK if _from_vault(answer, wanted) else Outcome.UNCLEAR
     if status == 400 and any(CAS_MISMATCH in text for text in answer.errors):  # noqa: PLR2004
         return Outcome.LOST
     if status == 404:  # noqa: PLR2004
@@ -46,6 +48,12 @@ def outcome_of(answer: Answer) -> Outcome:
     if status in UNCLEAR or status >= 500:  # noqa: PLR2004
         return Outcome.UNCLEAR
     return Outcome.FAULT
+
+
+def _from_vault(answer: Answer, wanted: str) -> bool:
+    """Tell Vault's own success (204 without a body, or a JSON object) from a page that a load balancer has in its place."""
+    said = answer.status == 204 or (answer.body and not answer.errors)  # noqa: PLR2004
+    return bool(said) and (not wanted or isinstance(answer.data.get(wanted), HELD[wanted]))
 
 
 def nothing_there(answer: Answer) -> bool:
@@ -64,9 +72,13 @@ def error_of(answer: Answer | NoAnswer, doing: str) -> StoreError:
     text = "; ".join(answer.errors)[:300] or f"status {answer.status}"
     if outcome_of(answer) is Outcome.ASK_SELF:
         return StoreDenied(f"{doing}: permission denied", reason="PermissionDenied")
+    reason, remedy = f"Vault{answer.status}", ""
     if any("sealed" in error.lower() for error in answer.errors):
-        return StoreUnavailable(f"{doing}: Vault is sealed", reason="VaultSealed", remedy="Unseal it: vault operator unseal.")
-    if answer.status == 404:  # noqa: PLR2004
+        text, reason, remedy = "Vault is sealed", "VaultSealed", "Unseal it: vault operator unseal."
+    elif answer.status == 404:  # noqa: PLR2004
+        reason = "NoSuchMount"
         remedy = "Check --mount (VB365_MOUNT) and VAULT_NAMESPACE; make the mount: vb365 register."
-        return StoreUnavailable(f"{doing}: {text}", reason="NoSuchMount", remedy=remedy)
-    return StoreUnavailable(f"{doing}: {text}", reason=f"Vault{answer.status}")
+    elif 200 <= answer.status < 300:  # noqa: PLR2004 - a success of somebody else's
+        text, reason = "the answer isn't Vault's", "VaultAnswerUnusable"
+        remedy = "Check VAULT_ADDR (--address), and the load balancer or proxy before Vault: it answers in Vault's place."
+    return StoreUnavailable(f"{doing}: {text}", reason=reason, remedy=remedy)

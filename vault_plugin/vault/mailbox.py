@@ -112,7 +112,7 @@ class Mailbox:
         """
         path = _path(letter)
         body = {"options": {"cas": 0}, "data": request.to_vault()}
-        answer = self._store.ask("POST", f"{self._store.mount}/data/{path}", f"posting {path}", body)
+        answer = self._store.ask("POST", f"{self._store.mount}/data/{path}", f"posting {path}", body, wanted="version")
         if outcome_of(answer) is Outcome.LOST:
             msg = f"{path} exists already"
             raise StoreUnavailable(msg, reason="RequestExists", remedy="Post it again under a new id.")

@@ -2,8 +2,8 @@
 
 1. 200: done.
 2. 400 "check-and-set parameter did not match": read. Older than my `cas`: read again; my `write_id`: done; else lost.
-3. Unclear (no answer, 5xx, 412, 429, 472, 473): after a pause *the same bytes with the same cas*. Never read first, never
-   rebuild, never conclude "not written": a delayed copy may land later.
+3. Unclear (no answer, 5xx, 412, 429, 472, 473, a success that isn't Vault's): after a pause *the same bytes with the same
+   cas*. Never read first, never rebuild, never conclude "not written": a delayed copy may land later.
 4. 403: ask lookup-self. Dead: log in, go to 3. Alive: no rights; report, keep what is in memory, go to 3 at 30 s.
 5. 413, other 400: our fault or a limit; report, keep, go to 3 at 60 s.
 """
@@ -94,7 +94,7 @@ class KvStore:
 
     def _read(self, path: str) -> tuple[int, dict[str, Any] | None]:
         """Tell absent (0), deleted (its version) and document apart; a 404 with error text is a wrong mount."""
-        answer = self.ask("GET", f"{self.mount}/data/{path}", f"reading {path}")
+        answer = self.ask("GET", f"{self.mount}/data/{path}", f"reading {path}", wanted="data")
         data = answer.data
         metadata = data.get("metadata")
         version = int(metadata.get("version", 0)) if isinstance(metadata, dict) else 0
@@ -113,13 +113,12 @@ class KvStore:
 
     def keys(self, path: str) -> Sequence[str]:
         """Return the keys under a path of the mount; those of folders end with a slash."""
-        answer = self.ask("LIST", f"{self.mount}/metadata/{quote(path)}", f"listing {path}")
+        answer = self.ask("LIST", f"{self.mount}/metadata/{quote(path)}", f"listing {path}", wanted="keys")
         if nothing_there(answer):
             return []
         if outcome_of(answer) is not Outcome.OK:
             raise error_of(answer, f"listing {path}")
-        keys = answer.data.get("keys")
-        return [str(key) for key in keys] if isinstance(keys, list) else []
+        return [str(key) for key in answer.data["keys"]]
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -155,13 +154,13 @@ class KvStore:
         answer: Answer | NoAnswer
         try:
             answer = self.connection.request("POST", f"{self.mount}/data/{path}", body=body)
-            outcome = outcome_of(answer)
+            outcome = outcome_of(answer, "version")
         except NoAnswer as silence:
             answer, outcome = silence, Outcome.UNCLEAR
         if isinstance(answer, Answer) and outcome is Outcome.OK:
             if turn:
                 self.report("write_repeated_and_done", path=path, cas=cas)
-            return int(answer.data.get("version", 0)), StoreUnavailable(doing), _pause(turn)
+            return int(answer.data["version"]), StoreUnavailable(doing), _pause(turn)
         error = error_of(answer, doing)
         if outcome is Outcome.LOST:
             return self._lost(path, cas, write_id, turn)
@@ -220,8 +219,8 @@ class KvStore:
         if outcome_of(answer) not in (Outcome.OK, Outcome.MISSING):
             raise error_of(answer, f"deleting {path}")
 
-    def ask(self, method: str, path: str, doing: str, body: dict[str, Any] | None = None) -> Answer:
-        """Send a request that may be repeated; a dead token is replaced once."""
+    def ask(self, method: str, path: str, doing: str, body: dict[str, Any] | None = None, *, wanted: str = "") -> Answer:
+        """Send a request that may be repeated; a dead token is replaced once. A success holds what is `wanted`."""
         for attempt in (1, 2):
             used = self.connection.token
             try:
@@ -235,7 +234,7 @@ class KvStore:
                     self.report("logged_in_again", path=path)
                 continue
             break
-        if outcome_of(answer) in (Outcome.ASK_SELF, Outcome.UNCLEAR):
+        if outcome_of(answer, wanted) in (Outcome.ASK_SELF, Outcome.UNCLEAR):
             raise error_of(answer, doing)
         return answer
 
