@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.openbao import OpenBao
-from tests.simulators.http import Response
+from tests.simulators.http import Request, Response, Server
+from tests.simulators.tls import Authority
 from tests.vault.proxy import LossyProxy, Trick
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import StoreDenied, StoreUnavailable, VersionConflict
-from vault_plugin.vault.connection import Connection
+from vault_plugin.vault.connection import Connection, NoAnswer
 from vault_plugin.vault.environment import read
 from vault_plugin.vault.login import Login, LoginSettings
 from vault_plugin.vault.store import KvStore
@@ -200,13 +201,35 @@ def test_missing_rights_keep_what_is_in_memory(openbao: OpenBao, mount: str) -> 
     denied.proxy.close()
 
 
-def test_a_redirect_to_plain_http_is_not_followed(lossy: Lossy) -> None:
-    """One redirect at most; the proxy's is followed once."""
+def test_one_redirect_is_followed(lossy: Lossy) -> None:
+    """A standby that doesn't forward names the active node."""
     lossy.store.write("acme", FIRST, cas=0)
     target = f"{lossy.proxy.target}/v1/{lossy.store.mount}{PATH}"
     lossy.trick("answer", "GET", response=Response(307, b"", {"Location": target}))
 
     assert lossy.store.read(Credential, "acme").version == 1
+
+
+def test_a_redirect_from_https_to_http_is_not_followed(authority: Authority) -> None:
+    """The token would be read on the way."""
+    seen: list[Request] = []
+
+    def plain(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, b'{"data":{"keys":["acme"]}}')
+
+    behind = Server(plain)
+    front = Server(lambda request: Response(307, b"", {"Location": f"{behind.url}{request.path}"}), authority.shared_context)
+    settings = {"VAULT_ADDR": front.url, "VAULT_CACERT": str(authority.ca_file), "VAULT_TOKEN": "simtok-vault"}
+    connection = Connection(read(settings))
+    with pytest.raises(NoAnswer, match="from https to http"):
+        connection.request("LIST", "vb365/metadata/credentials")
+    connection.close()
+    front.close()
+    behind.close()
+
+    assert [(method, path) for method, path, _ in front.log] == [("GET", "/v1/vb365/metadata/credentials")]
+    assert seen == []
 
 
 def test_an_answer_without_end_is_not_read(lossy: Lossy) -> None:
