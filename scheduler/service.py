@@ -4,6 +4,7 @@ import importlib.metadata
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -59,10 +60,10 @@ class Service:
         )
         self._login = Login(connection, auth)
         self._store = store = KvStore(connection, self._login, settings.mount, self._report)
-        self._specs = SpecCache(store, clock)
-        self._world = World(
+        #: All but the specs: a standby keeps none, so that a term begins with nothing known (ADR 0008).
+        self._world = partial(
+            World,
             store=store,
-            specs=self._specs,
             microsoft=MicrosoftClient(ca_bundle),
             veeam=VeeamClient(ca_bundle, lambda url, date: metrics.told_time(url, date, clock.now())),
             clock=clock,
@@ -119,7 +120,9 @@ class Service:
 
     def _lead(self) -> None:
         mailbox = Mailbox(self._store)
-        term = self._term = Term(self._settings, self._world, self._specs, mailbox, self._health, self._leadership.leads)
+        specs = SpecCache(self._store, self._clock)
+        world = self._world(specs=specs)
+        term = self._term = Term(self._settings, world, specs, mailbox, self._health, self._leadership.leads)
         try:
             if self._until_done("load", term.load):
                 term.begin()
