@@ -71,9 +71,17 @@ class Metrics:
         self.lane_closed.labels(server).set(state.closed)
         self.lane_shared.labels(server).set(state.shared)
 
-    def follow(self, credentials: Credentials | None) -> None:
-        """Show these credentials from now on; None: this instance leads no more, and speaks of none."""
+    def follow(self, credentials: Credentials) -> None:
+        """Show these credentials from now on."""
         self._of_credentials.credentials = credentials
+
+    def forget(self) -> None:
+        """Show what an instance shows that never led: what this one saw last would stand for ever."""
+        self._of_credentials.credentials = None
+        for gauge in (self.lane_due, self.lane_closed, self.lane_shared, self.lane_capacity, self.clock_offset):
+            gauge.clear()
+        self.pending_sign_ins.set(0)
+        self.last_sweep.set(0)
 
 
 class OfCredentials(Collector):

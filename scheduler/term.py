@@ -115,11 +115,12 @@ class Term:
     def end(self) -> None:
         """Begin no call more and wait for those under way."""
         self._ended.set()
-        self._metrics.follow(None)
+        self._metrics.forget()
         self._lanes.stop()
         self._rotations.stop()
         self.timers.stop()
         self._publisher.stop()
+        self._metrics.forget()  # what was under way has shown something again
 
     def sweep(self) -> None:
         """Begin whatever is due, and publish what an outage left unpublished."""

@@ -1,6 +1,7 @@
 """What a term of leadership knows and shows, within the process, against a real OpenBao."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from scheduler.service import Service
 from scheduler.settings import Settings
 from scheduler.term import Term
 from tests.openbao import OpenBao
-from vault_plugin.core.tenants import ServerSpec, TenantSpec
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.sign_in import SignIn
+from vault_plugin.core.tenants import ServerSpec, TenantSpec, bind
 from vault_plugin.vault.environment import read
 
 pytestmark = pytest.mark.vault
@@ -52,3 +55,46 @@ def test_a_term_begins_with_nothing_known(service: Service, monkeypatch: pytest.
         lead(service, look, monkeypatch)
 
     assert seen == [(old[0].url, False), (new[0].url, True)]
+
+
+def gauges(service: Service) -> dict[str, float]:
+    """Return what monitoring reads now, except of Vault itself."""
+    shown = {}
+    for metric in service._metrics.registry.collect():
+        for sample in metric.samples if metric.type == "gauge" else ():
+            shown[f"{sample.name} {' '.join(sample.labels.values())}".strip()] = sample.value
+    return {name: value for name, value in shown.items() if "vault" not in name}
+
+
+def test_who_leads_no_more_shows_what_one_that_never_led_shows(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last values would stand for ever, and wake somebody for an outage that is over."""
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    tenant = TenantSpec(server="vbr")
+    binding = bind("acme", tenant)
+    sign_in = SignIn(
+        id="1", binding=binding, interval=timedelta(minutes=1), next_poll_at=now + hour, started_at=now, expires_at=now + hour
+    )
+    service._store.write("vbr", ServerSpec(url="https://vbr.invalid"), cas=0)
+    service._store.write("acme", tenant, cas=0)
+    service._store.write("acme", sign_in, cas=0)
+    service._store.write("acme", Credential(since=now, binding=binding), cas=0)
+    before, during = gauges(service), dict[str, float]()
+
+    def look(term: Term) -> None:
+        term._sign_ins.load("acme")
+        term.sweep()
+        service._metrics.told_time("https://vbr.invalid", now + hour, now)
+        during.update(gauges(service))
+
+    lead(service, look, monkeypatch)
+
+    assert during["vb365_pending_sign_ins"] == 1
+    assert {name.split()[0] for name in during.keys() - before.keys()} == {
+        "vb365_clock_offset_seconds",
+        "vb365_credential_state",
+        "vb365_lane_capacity_ratio",
+        "vb365_lane_closed",
+        "vb365_lane_due",
+        "vb365_lane_shared",
+    }
+    assert gauges(service) == before

@@ -35,5 +35,5 @@ def test_credentials_are_shown_while_somebody_follows_them() -> None:
     assert value("vb365_credential_state", {"tenant": "acme", "state": "active"}) == 1
     assert value("vb365_credential_state", {"tenant": "gone", "state": "revoked"}) == 1
     assert value("vb365_token_expiry_timestamp_seconds", {"tenant": "gone"}) is None
-    metrics.follow(None)
+    metrics.forget()
     assert "acme" not in generate_latest(metrics.registry).decode()
