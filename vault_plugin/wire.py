@@ -17,18 +17,15 @@ LARGEST = 2 * 1024 * 1024
 CHUNK = 64 * 1024
 
 
-class NotSent(Exception):
-    """No connection was made: the other side has seen nothing."""
+class NoAnswer(Exception):
+    """No usable answer came; `sent` tells whether the other side may have seen the request."""
 
-    def __init__(self, text: str, reason: str, remedy: str = "") -> None:
+    def __init__(self, text: str, reason: str, remedy: str = "", *, sent: bool) -> None:
         """Take the text, the machine-readable reason and what to do."""
         super().__init__(text)
         self.reason = reason
         self.remedy = remedy
-
-
-class Unanswered(NotSent):
-    """The request may have been seen, but no usable answer came."""
+        self.sent = sent
 
 
 @dataclass(frozen=True)
@@ -65,35 +62,23 @@ class Session:
                 self._environment[origin, verify] = asked.merge_environment_settings(origin, {}, True, verify, None)
         return self._adapter.send(prepared, timeout=timeout, **self._environment[origin, verify])
 
-    def close(self) -> None:
-        """Close the pooled connections."""
-        self._adapter.close()
-
-
-def post_form(
-    session: Session, url: str, form: Mapping[str, str], *, verify: str | bool, connect: float, total: float
-) -> Reply:
-    """POST a form and read the whole answer within `total` seconds.
-
-    Raises:
-        NotSent: no connection.
-        Unanswered: no answer in time, or the connection broke.
-    """
-    return send(session, "POST", url, data=dict(form), headers=None, verify=verify, connect=connect, total=total)
-
 
 def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
     session: Session,
     method: str,
     url: str,
     *,
-    data: Mapping[str, str] | None,
-    headers: Mapping[str, str] | None,
+    data: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     verify: str | bool,
     connect: float,
     total: float,
 ) -> Reply:
-    """Send one request and read the whole answer within `total` seconds. See `post_form`."""
+    """Send one request, with `data` as a form, and read the whole answer within `total` seconds.
+
+    Raises:
+        NoAnswer: no connection, no answer in time, or the connection broke.
+    """
     deadline = time.monotonic() + total
     connect = min(connect, total)
     try:
@@ -104,42 +89,46 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
             while chunk := response.raw.read1(CHUNK, decode_content=True):  # what has come, not what is promised
                 content += chunk
                 if len(content) > LARGEST:
-                    raise Unanswered("the answer is larger than 2 MiB", "AnswerTooLarge")
+                    raise NoAnswer("the answer is larger than 2 MiB", "AnswerTooLarge", sent=True)
                 if time.monotonic() > deadline:
-                    raise Unanswered(f"no whole answer within {total:.0f} s", "Timeout")
+                    raise NoAnswer(f"no whole answer within {total:.0f} s", "Timeout", sent=True)
             return Reply(response.status_code, response.headers, bytes(content))
     except requests.exceptions.SSLError as error:
-        raise _untrusted(error) from None
+        raise _insecure(error) from None
     except requests.exceptions.ConnectTimeout:
-        raise NotSent(f"no connection within {connect:.0f} s", "ConnectTimeout") from None
+        raise NoAnswer(f"no connection within {connect:.0f} s", "ConnectTimeout", sent=False) from None
     except requests.exceptions.Timeout:
-        raise Unanswered(f"no answer within {total:.0f} s", "Timeout") from None
+        raise NoAnswer(f"no answer within {total:.0f} s", "Timeout", sent=True) from None
     except requests.exceptions.ConnectionError as error:
         raise _broken(error) from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise Unanswered(f"the answer broke off ({type(error).__name__})", "AnswerBroken") from None
+        raise NoAnswer(f"the answer broke off ({type(error).__name__})", "AnswerBroken", sent=True) from None
     except OSError:  # requests' own word for a CA bundle that isn't there
-        raise NotSent("the CA bundle can't be read", "CaBundleUnreadable", "Correct VB365_CA_BUNDLE.") from None
+        remedy = "Correct VB365_CA_BUNDLE."
+        raise NoAnswer("the CA bundle can't be read", "CaBundleUnreadable", remedy, sent=False) from None
 
 
-def _untrusted(error: Exception) -> NotSent:
-    cause = next((text for text in _causes(error) if "verif" in text or "ingerprint" in text), "TLS failed")
+def _insecure(error: Exception) -> NoAnswer:
+    """Tell a certificate that isn't trusted from TLS that failed, perhaps after the request."""
+    cause = next(iter(_causes(error)), "")
+    if not cause:
+        return NoAnswer("TLS failed", "TlsFailed", sent=True)
     remedy = (
         "If the server is the right one, trust it: a CA bundle for the service (VB365_CA_BUNDLE) for Microsoft's side; "
         "for a VB365 server: vb365 server set SERVER --ca-file PEM, or --fingerprint-sha256 HEX."
     )
-    return NotSent(f"its certificate isn't trusted ({cause})", "CertificateNotTrusted", remedy)
+    return NoAnswer(f"its certificate isn't trusted ({cause})", "CertificateNotTrusted", remedy, sent=False)
 
 
-def _broken(error: Exception) -> NotSent:
+def _broken(error: Exception) -> NoAnswer:
     """Tell a connection that was never made from one that broke."""
     names = {type(cause).__name__ for cause in _chain(error)}
     if names & {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError"}:
         text = "its name can't be resolved" if "NameResolutionError" in names else "connection refused or no route"
-        return NotSent(text, "ConnectionFailed")
+        return NoAnswer(text, "ConnectionFailed", sent=False)
     if "ProxyError" in names:
-        return NotSent("the proxy refused", "ProxyError")
-    return Unanswered("the connection broke before an answer came", "ConnectionBroken")
+        return NoAnswer("the proxy refused", "ProxyError", sent=False)
+    return NoAnswer("the connection broke before an answer came", "ConnectionBroken", sent=True)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

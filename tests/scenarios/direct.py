@@ -85,6 +85,6 @@ class DirectVeeam:
         request = Request(method, url, {}, {**FORM, **headers}, urlencode(form).encode())
         try:
             answer = self._wire(self._app, request)
-        except Unreachable as error:
-            raise BackupServerUnavailable("no answer", reason="Timeout", sent=error.sent) from None
+        except Unreachable:
+            raise BackupServerUnavailable("no answer", reason="Timeout") from None
         return veeam.parse(answer.status, answer.body, answer.headers.get("Retry-After"))

@@ -1,7 +1,9 @@
 """The clients of Microsoft and Veeam over real HTTPS: trust, timeouts, versions, and answers of any form."""
 
 import json
+import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from tests.simulators.tls import Authority
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.errors import (
     AuthorizationServerError,
+    AuthorizationServerUnavailable,
     BackupServerError,
     BackupServerFaulty,
     BackupServerUnavailable,
@@ -26,7 +29,7 @@ from vault_plugin.core.errors import (
     TenantAdminRequired,
     TokenRejected,
 )
-from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.ports import PollResult, TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding, ServerSpec
 from vault_plugin.microsoft import messages as microsoft
@@ -169,7 +172,7 @@ def test_answers_are_classed_by_what_to_do(
 
 
 def test_a_hanging_server_costs_its_timeout_and_no_more(served: Server, authority: Authority) -> None:
-    """And it is known that it may have seen the request."""
+    """Its own, not the connection's."""
     served.faults.add(Fault("/token", hang=20))
     began = time.monotonic()
     with pytest.raises(BackupServerUnavailable) as caught:
@@ -177,16 +180,14 @@ def test_a_hanging_server_costs_its_timeout_and_no_more(served: Server, authorit
 
     assert time.monotonic() - began < 10
     assert caught.value.reason == "Timeout"
-    assert caught.value.sent
 
 
-def test_nobody_there_is_known_not_to_have_seen_anything(authority: Authority) -> None:
+def test_nobody_there_is_told_from_silence(authority: Authority) -> None:
     """Connection refused."""
     server = ServerSpec(url="https://localhost:1", ca_pem=authority.pem)
     with pytest.raises(BackupServerUnavailable) as caught:
         VeeamClient().refresh(server, Secret("simtok"), TIMEOUT)
 
-    assert not caught.value.sent
     assert caught.value.reason == "ConnectionFailed"
 
 
@@ -313,13 +314,44 @@ def test_microsoft_out_of_reach_is_unavailable(authority: Authority) -> None:
     with pytest.raises(AuthorizationServerError) as caught:
         MicrosoftClient().request_device_code(BINDING)
     assert caught.value.retryable
+    assert not caught.value.sent
 
     server = Server(lambda _request: Response(200), authority.shared_context)
     with pytest.raises(AuthorizationServerError) as caught:
         MicrosoftClient(ssl.get_default_verify_paths().cafile).request_device_code(BINDING.replace(authority=server.url))
     assert caught.value.reason == "CertificateNotTrusted"
     assert "VB365_CA_BUNDLE" in caught.value.remedy()
+    assert not caught.value.sent
     server.close()
+
+
+def test_a_poll_that_microsoft_may_have_seen_says_so(authority: Authority) -> None:
+    """A connection that ends without an answer, and one whose answer is no TLS: the person's approval may be in it."""
+    server = Server(lambda _request: Response(200), authority.shared_context)
+    server.faults.add(Fault("/token", drop="before"))
+    with pytest.raises(AuthorizationServerUnavailable) as caught:
+        poll(server.url, authority)
+    assert (caught.value.reason, caught.value.sent) == ("ConnectionBroken", True)
+    server.close()
+
+    def garble(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        raw = client.dup()
+        with raw, authority.shared_context.wrap_socket(client, server_side=True) as tls:
+            tls.recv(64 * 1024)
+            raw.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=garble, args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(AuthorizationServerUnavailable) as caught:
+            poll(f"https://localhost:{listener.getsockname()[1]}", authority)
+        thread.join()
+    assert (caught.value.reason, caught.value.sent) == ("TlsFailed", True)
+
+
+def poll(url: str, authority: Authority) -> PollResult:
+    return MicrosoftClient(str(authority.ca_file)).poll(BINDING.replace(authority=url), Secret("simtok-d"), NOW)
 
 
 def test_a_ca_that_cannot_be_used_is_trouble_of_that_server_only(served: Server, authority: Authority) -> None:
@@ -327,7 +359,6 @@ def test_a_ca_that_cannot_be_used_is_trouble_of_that_server_only(served: Server,
     broken = ServerSpec(url=served.url, ca_pem="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     with pytest.raises(BackupServerUnavailable, match="PEM") as caught:
         VeeamClient().refresh(broken, Secret("simtok"), TIMEOUT)
-    assert not caught.value.sent
     assert "--ca-file" in caught.value.remedy()
     with pytest.raises(BackupServerUnavailable, match="bundle") as caught:
         VeeamClient("/nowhere.pem").refresh(ServerSpec(url=served.url), Secret("simtok"), TIMEOUT)

@@ -12,7 +12,7 @@
     │   ├── TenantAdminRequired            an admin of the tenant must change something
     │   ├── ClientRejected                 our registration or settings are wrong
     │   └── AuthorizationServerUnavailable try again later; .retry_after
-    ├── BackupServerError                  Veeam; .status .answered, never a body
+    ├── BackupServerError                  Veeam; .status, never a body
     │   ├── TokenRejected                  Veeam's verdict on what was sent
     │   ├── EndpointRefused                wrong version or address: an admin must change the server's settings
     │   ├── BackupServerFaulty             answered, but not usable: this credential tries again
@@ -90,7 +90,6 @@ class AuthorizationServerError(Error):
         remedy: str = "",
         code: int | None = None,
         error: str = "",
-        suberror: str = "",
         trace_id: str = "",
         retry_after: timedelta | None = None,
         confirm: bool = False,
@@ -100,7 +99,6 @@ class AuthorizationServerError(Error):
         super().__init__(message, reason=reason, remedy=remedy)
         self.code = code
         self.error = error
-        self.suberror = suberror
         self.trace_id = trace_id
         self.retry_after = retry_after
         self.confirm = confirm
@@ -134,7 +132,7 @@ class AuthorizationServerUnavailable(AuthorizationServerError):
 
 
 class BackupServerError(Error):
-    """Veeam answered an error, or nothing. `answered` is true when the server itself answered this request."""
+    """Veeam answered an error, or nothing. Carries the status, if there was an answer, and never the body."""
 
     default_remedy = "Look at the server."
 
@@ -146,14 +144,11 @@ class BackupServerError(Error):
         remedy: str = "",
         status: int | None = None,
         retry_after: timedelta | None = None,
-        sent: bool = True,
     ) -> None:
         """Take the HTTP status, if there was an answer, and the time the server asked us to wait."""
         super().__init__(message, reason=reason, remedy=remedy)
         self.status = status
         self.retry_after = retry_after
-        #: False: the request never left us.
-        self.sent = sent
 
 
 class TokenRejected(BackupServerError):

@@ -8,7 +8,7 @@ from vault_plugin.core.ports import DeviceAuthorization, PollResult
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding
 from vault_plugin.microsoft import messages
-from vault_plugin.wire import NotSent, Session, Unanswered, post_form
+from vault_plugin.wire import NoAnswer, Session, send
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -20,9 +20,9 @@ class MicrosoftClient:
     `ca_bundle` is a file with the authorities to trust instead of the system's. Never follows a redirect.
     """
 
-    def __init__(self, ca_bundle: str | None = None, session: Session | None = None) -> None:
-        """Take the trust; a session of its own is made unless one is given."""
-        self._session = session or Session()
+    def __init__(self, ca_bundle: str | None = None) -> None:
+        """Take the trust."""
+        self._session = Session()
         self._verify: str | bool = ca_bundle or True
 
     def request_device_code(self, binding: Binding) -> DeviceAuthorization:
@@ -55,17 +55,16 @@ class MicrosoftClient:
     def _post(self, binding: Binding, endpoint: str, form: dict[str, str]) -> messages.Answer:
         url = f"{binding.authority}/{binding.organization}/oauth2/v2.0/{endpoint}"
         try:
-            answer = post_form(
+            answer = send(
                 self._session,
+                "POST",
                 url,
-                form,
+                data=form,
                 verify=self._verify,
                 connect=CONNECT_TIMEOUT,
                 total=CONNECT_TIMEOUT + READ_TIMEOUT,
             )
-        except (NotSent, Unanswered) as error:
+        except NoAnswer as error:
             msg = f"Microsoft ({binding.authority}) can't be reached: {error}"
-            raise AuthorizationServerUnavailable(
-                msg, reason=error.reason, remedy=error.remedy, sent=isinstance(error, Unanswered)
-            ) from None
+            raise AuthorizationServerUnavailable(msg, reason=error.reason, remedy=error.remedy, sent=error.sent) from None
         return messages.parse(answer.status, answer.content, answer.headers.get("Retry-After"))

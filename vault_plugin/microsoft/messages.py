@@ -198,7 +198,6 @@ def error_of(answer: Answer, doing: str) -> AuthorizationServerError:
         remedy=row.remedy,
         code=code,
         error=answer.error,
-        suberror=answer.text("suberror"),
         trace_id=answer.text("trace_id"),
         retry_after=answer.retry_after,
         confirm=row.confirm,

@@ -15,7 +15,7 @@ from vault_plugin.core.ports import TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.veeam import messages
-from vault_plugin.wire import NotSent, Session, Unanswered, send
+from vault_plugin.wire import NoAnswer, Session, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
 PROBE_TIMEOUT = timedelta(seconds=5)
@@ -145,10 +145,8 @@ class VeeamClient:
                 connect=server.connect_timeout.total_seconds(),
                 total=timeout.total_seconds(),
             )
-        except (NotSent, Unanswered) as error:
-            msg = f"{server.url}: {error}"
-            sent = isinstance(error, Unanswered)
-            raise BackupServerUnavailable(msg, reason=error.reason, remedy=error.remedy, sent=sent) from None
+        except NoAnswer as error:
+            raise BackupServerUnavailable(f"{server.url}: {error}", reason=error.reason, remedy=error.remedy) from None
         self._on_answer(server.url, messages.date_of(reply.headers.get("Date")))
         return messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
 
@@ -161,6 +159,6 @@ class VeeamClient:
                 except (ssl.SSLError, ValueError, TypeError):
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
-                    raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy, sent=False) from None
+                    raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy) from None
                 self._sessions[key] = session
             return self._sessions[key]
