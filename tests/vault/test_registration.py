@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.openbao import OpenBao, fresh_mount
+from tests.simulators.http import json_response
+from tests.vault.proxy import LossyProxy, Trick
 from vault_plugin.core.errors import ConfigurationError, NameRefused, StoreDenied
 from vault_plugin.core.secret import Secret
 from vault_plugin.vault import policies, registration, unwrapping
@@ -151,6 +153,22 @@ def test_a_mount_that_is_no_kv_v2_is_refused(connection: Connection, openbao: Op
 
     with pytest.raises(ConfigurationError, match="isn't a KV v2 mount"):
         registration.apply(connection, Plan(mount=mount))
+
+
+def test_a_replication_secondary_is_refused(openbao: OpenBao) -> None:
+    """What is written there would be forwarded, or lost; nothing is asked after its health."""
+    proxy = LossyProxy(openbao.url)
+    health = json_response(200, {"initialized": True, "sealed": False, "replication_performance_mode": "secondary"})
+    proxy.tricks.append(Trick("GET", "/sys/health", "answer", response=health))
+    behind = Connection(read({"VAULT_ADDR": proxy.url, "VAULT_TOKEN": openbao.token}))
+
+    with pytest.raises(ConfigurationError, match="replication secondary") as caught:
+        registration.apply(behind, Plan(mount=fresh_mount()))
+    behind.close()
+    proxy.close()
+
+    assert "primary" in caught.value.remedy()
+    assert [path for _, path, _ in proxy.seen] == ["/v1/sys/health"]
 
 
 def test_the_registrars_policy_is_enough(openbao: OpenBao, connection: Connection) -> None:

@@ -14,7 +14,7 @@ from vault_plugin.core.errors import StoreDenied, StoreUnavailable, VersionConfl
 from vault_plugin.vault.connection import Connection, NoAnswer
 from vault_plugin.vault.environment import read
 from vault_plugin.vault.login import Login, LoginSettings
-from vault_plugin.vault.store import KvStore
+from vault_plugin.vault.store import KvStore, Patience
 
 pytestmark = pytest.mark.vault
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -199,6 +199,46 @@ def test_missing_rights_keep_what_is_in_memory(openbao: OpenBao, mount: str) -> 
 
     assert denied.events == ["write_denied", "write_given_up"]
     denied.proxy.close()
+
+
+class Hasty(Patience):
+    """Waits for nothing, and remembers for how long it should have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[timedelta] = []
+
+    def wait(self, pause: timedelta, *, may_give_up: bool) -> bool:
+        self.pauses.append(pause)
+        return True
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_refusal_keeps_what_is_in_memory_and_is_tried_again_in_a_minute(lossy: Lossy, status: int) -> None:
+    """Case 5: a limit that an admin may raise, or our fault. It is no lost check-and-set: nothing is read."""
+    refused = Response(status, b'{"errors":["request body too large"]}')
+    lossy.trick("answer", response=refused)
+    lossy.store.patience = hasty = Hasty()
+
+    assert lossy.store.write("acme", FIRST, cas=0) == 1
+
+    writes = [body for method, path, body in lossy.proxy.seen if PATH in path]
+    assert [method for method, path, _ in lossy.proxy.seen if PATH in path] == ["POST"] * 2
+    assert len(set(writes)) == 1
+    assert hasty.pauses == [timedelta(seconds=60)]
+    assert lossy.events == ["write_refused", "write_repeated_and_done"]
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_refused_write_that_may_be_given_up_is(lossy: Lossy, status: int) -> None:
+    """A minute is longer than its deadline."""
+    lossy.trick("answer", response=Response(status, b'{"errors":["request body too large"]}'))
+
+    with pytest.raises(StoreUnavailable, match="request body too large") as caught:
+        lossy.store.write("acme", FIRST, cas=0, give_up_after=timedelta(seconds=10))
+
+    assert caught.value.reason == f"Vault{status}"
+    assert lossy.events == ["write_refused", "write_given_up"]
 
 
 def test_one_redirect_is_followed(lossy: Lossy) -> None:
