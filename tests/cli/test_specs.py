@@ -9,7 +9,9 @@ import pytest
 
 from tests.cli.conftest import Vb365
 from tests.openbao import OpenBao
+from tests.simulators.http import Response
 from tests.simulators.tls import Authority
+from tests.vault.proxy import LossyProxy, Trick
 
 pytestmark = pytest.mark.vault
 
@@ -111,6 +113,22 @@ def test_removing_a_tenant_needs_a_yes(
 
     assert (code, "Nothing was changed" in err) == (2, True)
     assert openbao.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"] == before
+
+
+@pytest.mark.parametrize("status", [400, 405])
+def test_what_vault_does_not_delete_is_not_called_removed(
+    status: int, vb365: Vb365, with_server: None, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that lets no DELETE through."""
+    proxy = LossyProxy(openbao.url)
+    proxy.tricks.append(Trick("DELETE", "/metadata/servers/vbr", "answer", response=Response(status)))
+    monkeypatch.setenv("VAULT_ADDR", proxy.url)
+
+    code, out, err = vb365("server", "remove", "vbr")
+    proxy.close()
+
+    assert (code != 0, out) == (True, "")
+    assert f"status {status}" in err
 
 
 def test_a_server_in_use_is_not_removed(vb365: Vb365, with_server: None) -> None:
