@@ -20,9 +20,10 @@ class Timers:
 
     def __init__(self, executors: Mapping[str, int]) -> None:
         """Set up executors of so many threads; what is planned waits for `start`."""
+        self._executors = {name: ThreadPoolExecutor(threads) for name, threads in executors.items()}
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={name: ThreadPoolExecutor(threads) for name, threads in executors.items()},
+            executors=self._executors,
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
         self._scheduler.start(paused=True)  # a job knows its time only in a scheduler that was started
@@ -71,4 +72,6 @@ class Timers:
         """Begin nothing more and wait for what runs."""
         self._scheduler.pause()
         self._scheduler.get_jobs()  # waits for a round that is under way: its thread would break on a scheduler that is gone
+        for executor in self._executors.values():
+            executor.shutdown(wait=True)  # APScheduler waits with its locks held: a job that plans another would never end
         self._scheduler.shutdown(wait=True)

@@ -41,3 +41,25 @@ def test_a_job_that_is_late_runs_all_the_same(timers: Timers) -> None:
     timers.start()
     timers.at(datetime.now(UTC) - timedelta(hours=1), "old", ran.set, "one")
     assert ran.wait(5)
+
+
+def test_what_still_runs_at_the_stop_may_plan_its_next_time() -> None:
+    """A poll whose answer comes as we stop plans the next one, and must not wait for the stop that waits for it."""
+    timers = Timers({"one": 1})
+    running, over = threading.Event(), threading.Event()
+
+    def plan() -> None:
+        running.set()
+        while not over.wait(0.01):
+            timers.at(datetime.now(UTC) + timedelta(hours=1), "next", running.set, "one")
+
+    timers.at(datetime.now(UTC), "poll", plan, "one")
+    timers.start()
+    assert running.wait(10)
+    stopping = threading.Thread(target=timers.stop, daemon=True)
+    stopping.start()
+    stopping.join(1)  # time for the stop to begin waiting; longer or shorter, the end is the same
+    over.set()
+    stopping.join(10)
+
+    assert not stopping.is_alive()
