@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from scheduler.clocks import SystemClock, new_id
+from scheduler.clocks import SystemClock
 from scheduler.health import Health
 from scheduler.leadership import Leadership
 from scheduler.metrics import Metrics
@@ -23,6 +23,7 @@ from vault_plugin.core.timing import Policy
 from vault_plugin.microsoft.client import MicrosoftClient
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import VaultSettings
+from vault_plugin.vault.ids import new_id
 from vault_plugin.vault.login import Login, LoginSettings
 from vault_plugin.vault.mailbox import Mailbox
 from vault_plugin.vault.store import KvStore

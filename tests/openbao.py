@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def clean_environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("VAULT_", "BAO_", "VB365_"))}
 
 
+@dataclass(frozen=True)
+class Person:
+    """Somebody whom Vault knows."""
+
+    token: str
+    entity: str
+
+
 class Client:
     """Speaks to `url` as root unless told otherwise. `directory` is the home of whatever is run."""
 
@@ -75,6 +84,14 @@ class Client:
         """Return a token with these policies and without the default one."""
         body = {"policies": list(policies), "no_default_policy": True, "no_parent": True, **more}
         return str(self.api("POST", "auth/token/create", body)["auth"]["client_token"])
+
+    def person(self, name: str, *policies: str) -> Person:
+        """Return somebody new who logs in by a password, and has these policies without the default one."""
+        self.request("POST", "sys/auth/userpass", {"type": "userpass"})  # refused where it is enabled
+        user = {"password": "open", "token_policies": list(policies), "token_no_default_policy": True}
+        self.api("POST", f"auth/userpass/users/{name}", user)
+        auth = self.api("POST", f"auth/userpass/login/{name}", {"password": "open"})["auth"]
+        return Person(auth["client_token"], auth["entity_id"])
 
     def cli(self, *arguments: str, token: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run ``bao`` against this server."""

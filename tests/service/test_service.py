@@ -9,6 +9,9 @@ import pytest
 from tests.openbao import fresh_mount
 from tests.service.deployment import ORGANIZATION, Deployment
 from tests.simulators.http import Fault, Response, Server
+from vault_plugin.vault import registration
+from vault_plugin.vault.connection import Connection
+from vault_plugin.vault.environment import read
 
 pytestmark = pytest.mark.vault
 
@@ -151,6 +154,23 @@ def test_a_sealed_vault_is_survived_without_a_person(deployment: Deployment, tmp
     generation = deployment.generation()
     deployment.wait_for("a rotation", lambda: deployment.generation() > generation, 30)
     assert deployment.accepted()
+
+
+def test_a_request_whose_writer_vault_has_verified_is_taken(deployment: Deployment) -> None:
+    """The sign-in of somebody whom Vault knows; the status shows the id that says who it was."""
+    connection = Connection(read({"VAULT_ADDR": deployment.bao.url, "VAULT_TOKEN": deployment.bao.token}))
+    registration.apply(connection, registration.Plan(mount=deployment.mount, verified=True))
+    connection.close()
+    alice = deployment.bao.person(f"alice-{deployment.mount}", f"{deployment.mount}-operator")
+    deployment.server()
+    deployment.tenant()
+    deployment.start()
+
+    done = deployment.vb365("sign-in", "acme", "--no-wait", token=alice.token)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    taken = [entry["id"] for entry in deployment.status()["requests"] if entry["action"] == "sign-in"]
+    assert [each.split(".")[0] for each in taken] == [alice.entity]
 
 
 def test_a_veeam_in_trouble_costs_nothing_but_time(deployment: Deployment) -> None:

@@ -26,6 +26,9 @@ def register(
         list[str] | None, typer.Option(help="a policy for operators of tenants PREFIX-*", metavar="PREFIX")
     ] = None,
     consumer: Annotated[list[str] | None, typer.Option(help="a policy to read one tenant's token", metavar="NAME")] = None,
+    verified_requesters: Annotated[
+        bool, typer.Option("--verified-requesters", help="the id of a request must begin with its writer's entity")
+    ] = False,
     service_account: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vb365",
     service_account_namespace: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vb365",
     audience: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vault",
@@ -55,6 +58,7 @@ def register(
         enable_auth=enable_auth,
         groups=tuple(group or ()),
         consumers=tuple(consumer or ()),
+        verified=verified_requesters,
         service_account=service_account,
         service_account_namespace=service_account_namespace,
         audience=audience,

@@ -4,23 +4,24 @@ import getpass
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from vault_plugin.core.errors import ConfigurationError, DocumentMalformed, NotFound, StoreDenied, VersionConflict
 from vault_plugin.core.names import check_mount, check_name, is_name
 from vault_plugin.core.ports import D, Letter, Stored
-from vault_plugin.core.published import Request, Status
+from vault_plugin.core.published import Action, Request, Status
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
-from vault_plugin.vault import environment
+from vault_plugin.vault import environment, ids
 from vault_plugin.vault.connection import Connection, NoAnswer
 from vault_plugin.vault.login import Login, LoginSettings
 from vault_plugin.vault.mailbox import Mailbox
@@ -210,22 +211,29 @@ class Session:
             return False
         return True
 
-    def post(self, name: str, request_id: str, request: Request) -> None:
-        """Put a request into the mailbox."""
+    def post(self, name: str, action: Action, **more: str) -> str:
+        """Put a request into the mailbox, in the name of whoever's token this is, and return its id."""
+        request_id = ids.request_id(str(self._self.get("entity_id") or ""))
+        request = Request(action=action, claimed_by=self._who(), **more)
         Mailbox(self.store).post(Letter(name, request_id), request)
+        return request_id
 
     def status(self, name: str) -> Status | None:
         """Return the tenant's status, or None if the service hasn't written one."""
         return self.store.read(Status, name).document
 
-    def who(self) -> str:
-        """Return who asks, as far as the token and this machine say. A claim: the audit log holds the proof."""
+    @cached_property
+    def _self(self) -> Mapping[str, Any]:
+        """Return what Vault says of our token: nothing where it may not ask."""
         try:
-            data = self.connection.request("GET", "auth/token/lookup-self").data
+            return self.connection.request("GET", "auth/token/lookup-self").data
         except NoAnswer:
-            data = {}
+            return {}
+
+    def _who(self) -> str:
+        """Return who asks, as far as the token and this machine say. A claim: the audit log, or the id, holds the proof."""
         local = f"{_user()}@{socket.gethostname()}"
-        name = str(data.get("display_name") or "")
+        name = str(self._self.get("display_name") or "")
         return f"{name} ({local})"[:200] if name else local[:200]
 
 

@@ -5,7 +5,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Annotated
-from uuid import uuid4
 
 import segno
 import typer
@@ -17,7 +16,7 @@ from vault_plugin.cli.session import Format, Session, TenantName, form, pause
 from vault_plugin.cli.waiting import await_request, event, patiently, progress
 from vault_plugin.core.errors import NotFound
 from vault_plugin.core.names import check_name
-from vault_plugin.core.published import LastError, Prompt, Request, SignInStatus, Status
+from vault_plugin.core.published import LastError, Prompt, SignInStatus, Status
 from vault_plugin.core.states import State
 
 #: Ended this way the sign-in is a success.
@@ -44,8 +43,7 @@ def sign_in(
     check_name(name)
     session = Session()
     session.tenant(name)
-    request_id = str(uuid4())
-    session.post(name, request_id, Request(action="sign-in", reason=reason, claimed_by=session.who()))
+    request_id = session.post(name, "sign-in", reason=reason)
     with progress(f"asking Microsoft for a code for {name} ..."):
         asked = await_request(session, name, request_id)
         prompt = _prompt(session, name)
@@ -228,9 +226,7 @@ def cancel(name: TenantName, format_: Format = "") -> None:
         raise NotFound(f"the sign-in for {name} is approved already and can't be cancelled", reason="Approved", remedy=remedy)
     if pending is None or pending.state != "pending":
         raise NotFound(f"no sign-in is pending for {name}", remedy=f"Look at: vb365 status {name}.")
-    request_id = str(uuid4())
-    request = Request(action="cancel", sign_in_id=pending.id, claimed_by=session.who())
-    session.post(name, request_id, request)
+    request_id = session.post(name, "cancel", sign_in_id=pending.id)
     with progress("cancelling ..."):
         await_request(session, name, request_id)
     output.done(f"sign-in for {name} cancelled", name=name, outcome="cancelled", at=datetime.now(UTC))

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import uuid4
 
 import typer
 
@@ -11,7 +10,7 @@ from vault_plugin.cli.session import Format, Session, TenantName, form, remember
 from vault_plugin.cli.waiting import await_rotation, progress
 from vault_plugin.core.errors import ConfigurationError, DocumentMalformed, NotFound, StoreDenied
 from vault_plugin.core.names import check_name
-from vault_plugin.core.published import Request, Status, Token
+from vault_plugin.core.published import Status, Token
 from vault_plugin.core.secret import MASK, REVEAL
 from vault_plugin.core.states import State
 from vault_plugin.core.tenants import TenantSpec
@@ -109,8 +108,7 @@ def rotate(
     """Get a new token now."""
     session = Session()
     session.tenant(check_name(name))
-    request_id = str(uuid4())
-    session.post(name, request_id, Request(action="rotate", claimed_by=session.who()))
+    request_id = session.post(name, "rotate")
     if no_wait:
         output.done(f"asked; vb365 status {name} tells the outcome", name=name, request=request_id)
         return

@@ -2,7 +2,6 @@
 
 import sys
 from typing import Annotated, Any
-from uuid import uuid4
 
 import typer
 
@@ -15,7 +14,6 @@ from vault_plugin.cli.waiting import await_state
 from vault_plugin.core.documents import parse_duration
 from vault_plugin.core.errors import ConfigurationError, DocumentMalformed
 from vault_plugin.core.names import check_name
-from vault_plugin.core.published import Request
 from vault_plugin.core.states import State
 from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.core.tenants import organization as organization_of
@@ -110,14 +108,10 @@ def _save(session: Session, name: str, tenant: TenantSpec, version: int, old: Te
         output.done(f"tenant {name} unchanged", name=name, outcome="unchanged")
         return
     session.save(name, tenant, version)
-    _apply(session, name)
+    session.post(name, "apply")
     outcome = "updated" if old else "created"
     hint = "" if old else f". Next: vb365 sign-in {name}"
     output.done(f"tenant {name} {outcome}{hint}", name=name, outcome=outcome)
-
-
-def _apply(session: Session, name: str) -> None:
-    session.post(name, str(uuid4()), Request(action="apply", claimed_by=session.who()))
 
 
 @app.command("list")
@@ -176,7 +170,7 @@ def remove(
         if not sys.stdin.isatty():
             raise ConfigurationError("removing destroys the tenant's secrets", remedy="Add --yes.")
         agreed(f"Remove {name} and destroy its secrets? A new sign-in will be needed to undo this.")
-    session.post(name, str(uuid4()), Request(action="remove", claimed_by=session.who()))
+    session.post(name, "remove")
     outcome = _await_removed(session, name)
     if not stands or session.delete(TenantSpec.kind, name):
         output.done(f"tenant {name} removed. {outcome}", name=name, outcome="removed", text=outcome)

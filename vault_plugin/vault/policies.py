@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.core.names import check_mount, check_name
 
 Rules = Mapping[str, frozenset[str]]
@@ -42,6 +43,9 @@ _OPERATOR: Final = _SELF | {
     "{m}/data/prompts/+": "read",
     "{m}/data/service/*": "read",
 }
+#: What creates requests, and what creates them with an id that begins with the writer's own entity only.
+_REQUESTS: Final = "{m}/data/requests/+/+"
+_OWN_REQUESTS: Final = "{m}/data/requests/+/{{{{identity.entity.id}}}}.*"
 _ADMIN: Final = _OPERATOR | {
     "{m}/data/servers/+": "create read update",
     "{m}/metadata/servers/+": "delete",
@@ -75,17 +79,25 @@ def prefix_of(mount: str) -> str:
     return mount.strip("/").replace("/", "-")
 
 
-def policies(mount: str, groups: tuple[str, ...] = (), consumers: tuple[str, ...] = ()) -> dict[str, Rules]:
+def policies(
+    mount: str, groups: tuple[str, ...] = (), consumers: tuple[str, ...] = (), *, verified: bool = False
+) -> dict[str, Rules]:
     """Return the policies of a mount by name. Names and the mount go through the check: a wild one would widen a policy.
+
+    `verified`: Vault lets nobody write a request whose id doesn't begin with his own entity's.
 
     Raises:
         NameRefused: the mount, a group's or a consumer's name may not stand in a policy.
+        ConfigurationError: requests of a group can't be verified.
     """
+    if verified and groups:
+        msg = "--verified-requesters excludes --group: no rule of Vault's holds a prefix of tenants and one of ids"
+        raise ConfigurationError(msg, remedy="Give the group a mount and a service of its own, or leave one of them out.")
     prefix = prefix_of(check_mount(mount))
     made = {
         f"{prefix}-service": _rules(_SERVICE, mount),
-        f"{prefix}-admin": _rules(_ADMIN, mount),
-        f"{prefix}-operator": _rules(_OPERATOR, mount),
+        f"{prefix}-admin": _rules(_verified(_ADMIN) if verified else _ADMIN, mount),
+        f"{prefix}-operator": _rules(_verified(_OPERATOR) if verified else _OPERATOR, mount),
         f"{prefix}-consumer": _rules(_CONSUMER, mount),
     }
     for group in groups:
@@ -102,6 +114,10 @@ def registrar(mount: str, auth_mount: str, *, enable_auth: bool) -> Rules:
     if enable_auth:
         rules[f"sys/auth/{auth_mount}"] = frozenset({"create", "update", "sudo"})
     return rules
+
+
+def _verified(table: Mapping[str, str]) -> Mapping[str, str]:
+    return {_OWN_REQUESTS if path == _REQUESTS else path: words for path, words in table.items()}
 
 
 def _rules(table: Mapping[str, str], mount: str, name: str = "", auth_mount: str = "") -> Rules:

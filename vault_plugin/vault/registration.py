@@ -36,6 +36,8 @@ class Plan:
     enable_auth: bool = False
     groups: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
+    #: Whether Vault is to see to it that a request's id begins with its writer's entity.
+    verified: bool = False
     service_account: str = "vb365"
     service_account_namespace: str = "vb365"
     audience: str = "vault"
@@ -92,7 +94,7 @@ def items(plan: Plan) -> list[Item]:
         ),
         Item(f"settings of {mount}/", f"{mount}/config", SETTINGS, _config_differs),
     ]
-    for name, rules in policies.policies(mount, plan.groups, plan.consumers).items():
+    for name, rules in policies.policies(mount, plan.groups, plan.consumers, verified=plan.verified).items():
         text = policies.render(rules, mount)
         made.append(Item(f"policy {name}", f"sys/policies/acl/{name}", {"policy": text}, _policy_differs(rules)))
     if plan.auth is not None:
