@@ -1,7 +1,5 @@
 """Empties the mailbox: one tenant's requests in the order of Vault's own time, one at a time."""
 
-import threading
-from collections import defaultdict
 from collections.abc import Callable
 
 import structlog
@@ -37,8 +35,8 @@ class Mail:
         self._timers = timers
         self._metrics = metrics
         self._effect = effect
+        #: Letters that were found and are yet to be handled, by tenant.
         self._waiting: dict[str, list[Letter]] = {}
-        self._lock = threading.Lock()
 
     def collect(self) -> None:
         """Look into the mailbox once.
@@ -46,21 +44,14 @@ class Mail:
         Raises:
             StoreError: Vault's trouble.
         """
-        found: dict[str, list[Letter]] = defaultdict(list)
-        for letter in self._mailbox.waiting():
-            found[letter.name].append(letter)
-        for name, letters in found.items():
-            with self._lock:
-                if name in self._waiting:
-                    continue
-                self._waiting[name] = letters
+        for name, letters in self._mailbox.waiting(besides=self._waiting):
+            self._waiting[name] = letters
             self._timers.at(self._world.clock.now(), f"mail:{name}", self._handle_all, "microsoft", name)
 
     def _handle_all(self, name: str) -> None:
         letters = self._waiting.get(name, [])
         try:
-            received = [one for letter in letters if (one := self._mailbox.read(letter)) is not None]
-            for one in sorted(received, key=lambda r: (r.created_at, r.letter.id)):
+            for one in self._mailbox.oldest(letters):
                 self._handle(one)
         except VersionConflict:
             pass  # somebody wrote first: the next round decides anew
@@ -69,8 +60,7 @@ class Mail:
         except Exception:
             log.exception("request_broke", tenant=name)
         finally:
-            with self._lock:
-                self._waiting.pop(name, None)
+            self._waiting.pop(name, None)
 
     def _handle(self, received: Received) -> None:
         letter, request = received.letter, received.request

@@ -3,8 +3,9 @@
 A request is *metadata*-deleted: a soft delete would leave its name taken.
 """
 
+import heapq
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -21,6 +22,8 @@ from vault_plugin.vault.store import KvStore
 LARGEST: Final = 64 * 1024
 A_ROUND: Final = 100
 A_TENANT: Final = 5
+#: So many of a tenant's are looked at to find those that came first. LIST shows the command line's own in this order.
+LOOKED_AT: Final = 100
 #: So many paths that are none are told of; more would only fill the log.
 REPORTED: Final = 1000
 
@@ -43,8 +46,8 @@ class Mailbox:
         self._store = store
         self._refused: set[str] = set()
 
-    def waiting(self) -> Iterator[Letter]:
-        """Return what waits: at most 100 letters a round, five a tenant.
+    def waiting(self, besides: Container[str]) -> Iterator[tuple[str, list[Letter]]]:
+        """Return each tenant's letters, but for tenants `besides`, until a round's 100 are there. `oldest` chooses from them.
 
         What can't be a request by its path (a name or id that isn't ours, a folder in a folder) takes nobody's place: it is
         deleted, and reported by its path only.
@@ -55,14 +58,26 @@ class Mailbox:
             if not is_name(name):
                 self._clear(f"{Request.kind}/{key}")
                 continue
+            if name in besides:
+                continue
             ids = self._store.keys(f"{Request.kind}/{name}") if key.endswith("/") else [""]
             for stray in [each for each in ids if not is_request_id(each)][:A_TENANT]:
                 self._clear(f"{Request.kind}/{name}/{stray}" if stray else f"{Request.kind}/{name}")
-            for request_id in [each for each in ids if is_request_id(each)][:A_TENANT]:
-                if taken == A_ROUND:
-                    return
-                taken += 1
-                yield Letter(name, request_id)
+            letters = [Letter(name, each) for each in ids if is_request_id(each)][:LOOKED_AT]
+            taken += min(len(letters), A_TENANT)
+            if taken > A_ROUND:
+                return
+            if letters:
+                yield name, letters
+
+    def oldest(self, letters: Iterable[Letter]) -> list[Received]:
+        """Read one tenant's letters and return the five that came first, in the order of Vault's own time.
+
+        Raises:
+            StoreUnavailable, StoreDenied: Vault's trouble.
+        """
+        received = filter(None, map(self.read, letters))
+        return heapq.nsmallest(A_TENANT, received, key=lambda one: (one.created_at, one.letter.id))
 
     def _clear(self, path: str) -> None:
         """Delete what is no request, a few of a folder at a time."""
