@@ -119,6 +119,7 @@ class Node(Client):
         self.token, self.key = "", ""
         self._process: subprocess.Popen[bytes] | None = None
         raft: dict[str, object] = {"path": str(directory / "data"), "node_id": name, "performance_multiplier": 1}
+        raft["max_entry_size"] = 8 << 20  # other storages take documents that are larger than raft's default, too
         if peers:
             raft["retry_join"] = [{"leader_api_addr": peer.url} for peer in peers]
         config = {

@@ -108,3 +108,16 @@ def test_what_came_first_is_handled_first_however_much_waits(office: Office) -> 
     credential = office.store.read(Credential, "acme").document
     assert credential is not None
     assert [entry.id for entry in credential.handled] == ids
+
+
+def test_a_request_larger_than_an_answer_may_be_is_dropped(office: Office) -> None:
+    """Some storages take it. It holds up nobody, whether it came first or last, and only its path is told."""
+    office.tenant("acme")
+    huge = {"options": {"cas": 0}, "data": {"action": "rotate", "reason": "simtok" * (3 << 17)}}
+    office.bao.api("POST", f"{office.mount}/data/requests/acme/huge", huge)
+    office.post("acme", "good", "apply")
+
+    office.look_until(lambda: not office.waits("acme"))
+
+    assert office.done == [("acme", "apply")]
+    assert office.metrics.registry.get_sample_value("vb365_requests_dropped_total") == 1

@@ -7,8 +7,8 @@ both 403: so statuses are judged here and nowhere else.
 from enum import StrEnum
 from typing import Final
 
-from vault_plugin.core.errors import StoreDenied, StoreError, StoreUnavailable
-from vault_plugin.vault.connection import Answer, NoAnswer
+from vault_plugin.core.errors import DocumentMalformed, StoreDenied, StoreError, StoreUnavailable
+from vault_plugin.vault.connection import Answer, AnswerTooLarge, NoAnswer
 
 CAS_MISMATCH: Final = "check-and-set parameter did not match the current version"
 
@@ -64,11 +64,7 @@ def nothing_there(answer: Answer) -> bool:
 def error_of(answer: Answer | NoAnswer, doing: str) -> StoreError:
     """Return the error for people that this answer means. Vault's own error texts name paths and never values."""
     if isinstance(answer, NoAnswer):
-        if answer.untrusted:
-            remedy = "Trust its CA: VAULT_CACERT (--ca-cert)."
-            return StoreUnavailable(f"{doing}: {answer}", reason="CertificateNotTrusted", remedy=remedy)
-        remedy = "Check VAULT_ADDR (--address) and that Vault runs."
-        return StoreUnavailable(f"{doing}: {answer}", reason="VaultUnreachable", remedy=remedy)
+        return _unusable(answer, doing)
     text = "; ".join(answer.errors)[:300] or f"status {answer.status}"
     if outcome_of(answer) is Outcome.ASK_SELF:
         return StoreDenied(f"{doing}: permission denied", reason="PermissionDenied")
@@ -82,3 +78,13 @@ def error_of(answer: Answer | NoAnswer, doing: str) -> StoreError:
         text, reason = "the answer isn't Vault's", "VaultAnswerUnusable"
         remedy = "Check VAULT_ADDR (--address), and the load balancer or proxy before Vault: it answers in Vault's place."
     return StoreUnavailable(f"{doing}: {text}", reason=reason, remedy=remedy)
+
+
+def _unusable(answer: NoAnswer, doing: str) -> StoreError:
+    if isinstance(answer, AnswerTooLarge):
+        return DocumentMalformed(f"{doing}: {answer}", reason="AnswerTooLarge")
+    if answer.untrusted:
+        remedy = "Trust its CA: VAULT_CACERT (--ca-cert)."
+        return StoreUnavailable(f"{doing}: {answer}", reason="CertificateNotTrusted", remedy=remedy)
+    remedy = "Check VAULT_ADDR (--address) and that Vault runs."
+    return StoreUnavailable(f"{doing}: {answer}", reason="VaultUnreachable", remedy=remedy)

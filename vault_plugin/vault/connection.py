@@ -39,6 +39,10 @@ class NoAnswer(Exception):
         self.untrusted = untrusted
 
 
+class AnswerTooLarge(NoAnswer):
+    """What Vault has is more than we take."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What Vault answered: the status, the texts of ``errors``, and the whole JSON object."""
@@ -77,7 +81,7 @@ class _Session(requests.Session):
             if len(content) > LARGEST:
                 response.close()
                 msg = "Vault's answer is larger than 2 MiB"
-                raise NoAnswer(msg)
+                raise AnswerTooLarge(msg) if response.ok and content.startswith(b"{") else NoAnswer(msg)  # or it is some page
         response._content = bytes(content)
         return response
 

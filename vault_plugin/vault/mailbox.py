@@ -7,12 +7,12 @@ import heapq
 import json
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from pydantic import ValidationError
 
-from vault_plugin.core.errors import StoreUnavailable
+from vault_plugin.core.errors import DocumentMalformed, StoreUnavailable
 from vault_plugin.core.names import is_name, is_request_id
 from vault_plugin.core.ports import Letter
 from vault_plugin.core.published import Request
@@ -97,7 +97,10 @@ class Mailbox:
             StoreUnavailable, StoreDenied: Vault's trouble.
         """
         path = _path(letter)
-        answer = self._store.ask("GET", f"{self._store.mount}/data/{path}", f"reading {path}")
+        try:
+            answer = self._store.ask("GET", f"{self._store.mount}/data/{path}", f"reading {path}")
+        except DocumentMalformed as error:  # larger than any answer that we take: its time is in there, too
+            return Received(letter, datetime.min.replace(tzinfo=UTC), None, error.reason)
         metadata = answer.data.get("metadata")
         if not isinstance(metadata, dict) or not metadata.get("created_time"):
             if nothing_there(answer):
