@@ -1,6 +1,7 @@
 """Empties the mailbox: one tenant's requests in the order of Vault's own time, one at a time."""
 
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -17,6 +18,10 @@ from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.vault.mailbox import Mailbox, Received
 
 log = structlog.get_logger()
+
+#: Whose threads a request waits on: only what calls somebody beside Vault waits for him.
+MAIL: Final = "mail"
+CALLS: Final[dict[str, str]] = {"sign-in": "microsoft", "revoke": "logout", "remove": "logout"}
 
 #: Told of a request that had its effect: tenant, action.
 Effect = Callable[[str, str], None]
@@ -46,21 +51,35 @@ class Mail:
         """
         for name, letters in self._mailbox.waiting(besides=self._waiting):
             self._waiting[name] = letters
-            self._timers.at(self._world.clock.now(), f"mail:{name}", self._handle_all, "microsoft", name)
+            self._go_on(name, MAIL)
 
-    def _handle_all(self, name: str) -> None:
-        letters = self._waiting.get(name, [])
+    def _go_on(self, name: str, executor: str) -> None:
+        self._timers.at(self._world.clock.now(), f"mail:{name}", self._work, executor, name, executor)
+
+    def _work(self, name: str, executor: str) -> None:
+        """Handle a tenant's letters on a thread of this executor, up to one that needs another's."""
+        elsewhere = ""
         try:
-            for one in self._mailbox.oldest(letters):
-                self._handle(one)
+            elsewhere = self._handle_all(name, executor)
         except VersionConflict:
             pass  # somebody wrote first: the next round decides anew
         except StoreError as error:
             log.warning("request_put_off", tenant=name, reason=error.reason, error=str(error))
         except Exception:
             log.exception("request_broke", tenant=name)
-        finally:
-            self._waiting.pop(name, None)
+        if elsewhere:
+            self._go_on(name, elsewhere)
+        else:
+            del self._waiting[name]
+
+    def _handle_all(self, name: str, executor: str) -> str:
+        """Handle the oldest letters in order; return the executor that the next one needs, or an empty text."""
+        for one in self._mailbox.oldest(self._waiting[name]):
+            needed = CALLS.get(one.request.action, MAIL) if one.request else MAIL
+            if needed not in (MAIL, executor):
+                return needed
+            self._handle(one)
+        return ""
 
     def _handle(self, received: Received) -> None:
         letter, request = received.letter, received.request

@@ -68,14 +68,14 @@ class SignIns:
 
     def begun(self, name: str) -> None:
         """Follow a sign-in that this process has just begun or joined."""
-        self._timers.at(self._world.clock.now(), f"follow:{name}", self._load, "microsoft", name)
+        self._timers.at(self._world.clock.now(), f"follow:{name}", self._load, "mail", name)
 
     def _load(self, name: str) -> None:
         try:
             self.load(name)
         except StoreError as error:
             log.warning("sign_in_not_read", tenant=name, reason=error.reason)
-            self._timers.at(self._world.clock.now() + STORE_RETRY, f"follow:{name}", self._load, "microsoft", name)
+            self._timers.at(self._world.clock.now() + STORE_RETRY, f"follow:{name}", self._load, "mail", name)
 
     def _poll(self, name: str) -> None:
         if not self._may_call():

@@ -20,7 +20,7 @@ from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.ports import Letter, World
 from vault_plugin.core.published import Request
-from vault_plugin.core.tenants import Allowed, TenantSpec
+from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
@@ -59,6 +59,7 @@ class Office:
         self.done: list[tuple[str, str]] = []
         effect = lambda name, action: self.done.append((name, action))  # noqa: E731
         self.mail = Mail(world, self.mailbox, specs, self.timers, self.metrics, effect)
+        self.store.write("vbr", ServerSpec(url="https://vbr.example:4443"), cas=0)
         self.timers.start()
 
     def _hang(self, _: object) -> None:
@@ -121,3 +122,26 @@ def test_a_request_larger_than_an_answer_may_be_is_dropped(office: Office) -> No
 
     assert office.done == [("acme", "apply")]
     assert office.metrics.registry.get_sample_value("vb365_requests_dropped_total") == 1
+
+
+def test_nobody_but_a_sign_in_waits_for_microsoft(office: Office) -> None:
+    """However many hang there: others are answered, and each tenant's own requests keep their order."""
+    names = [f"a{number:03}" for number in range(120)]  # more than a round, and than there are threads for Microsoft
+    for name in names:
+        office.tenant(name)
+        office.post(name, "1", "sign-in")
+        office.post(name, "2", "rotate")
+    for name in ("zeta", "zulu"):
+        office.tenant(name)
+    office.mail.collect()
+    assert office.asked.acquire(timeout=30)
+    office.post("zeta", "1", "rotate")
+    office.post("zulu", "1", "revoke")
+
+    office.look_until(lambda: not office.waits("zeta") and not office.waits("zulu"))
+
+    assert sorted(office.done) == [("zeta", "rotate"), ("zulu", "revoke")]
+    office.released.set()
+    office.look_until(lambda: len(office.done) == 2 + 2 * len(names))
+    for name in names:
+        assert [action for whose, action in office.done if whose == name] == ["sign-in", "rotate"]
