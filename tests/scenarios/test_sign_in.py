@@ -204,6 +204,23 @@ def test_another_tenant_than_before_is_refused(scene: Scene) -> None:
     assert scene.document(SignIn).state is SignInState.APPROVED
 
 
+def test_who_is_expected_is_what_the_tenant_says_when_somebody_signs_in(scene: Scene) -> None:
+    """A second request joins a code that was made before: whoever it expects, no other account comes in by it."""
+    acme = scene.specs.tenants["acme"]
+    scene.ask("sign-in", "r1")
+    scene.specs.tenants["acme"] = acme.replace(expected_account="backup@contoso.onmicrosoft.com")
+    assert scene.ask("sign-in", "r2") == "Joined"
+    scene.approve()
+    scene.poll()
+    assert scene.document(SignIn).outcome is Reason.WRONG_ACCOUNT
+
+    scene.ask("sign-in", "r3")
+    scene.specs.tenants["acme"] = acme.replace(expected_account=f"Admin@{ORGANIZATION}")
+    scene.approve()
+    scene.poll()
+    assert scene.document(SignIn).state is SignInState.APPROVED
+
+
 def test_a_lost_answer_ends_as_approval_lost_and_says_so(scene: Scene) -> None:
     """Tokens handed out, process dead before they were stored: the one window that no client can close."""
     scene.ask("sign-in")

@@ -182,7 +182,7 @@ def _ended(sign_in: SignIn, answer: Ended, world: World) -> SignIn:
 def _not_expected(world: World, name: str, sign_in: SignIn, answer: Approved) -> SignIn | None:
     """Return the sign-in ended, if somebody else signed in than was expected: the tokens are dropped."""
     now = world.clock.now()
-    wanted = sign_in.expected_account
+    wanted = (world.specs.tenant(name) or sign_in).expected_account  # it may have been set since the code was made
     if wanted and wanted.casefold() != answer.account.casefold():
         text = f"signed in as {answer.account or 'an account that the tokens do not name'}; expected was {wanted}"
         return sign_in.ended(Reason.WRONG_ACCOUNT, now, text, f"Sign in again as {wanted}: vb365 sign-in {name}.")
