@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import MARKER
 from tests.crash.forked import Forked
 from tests.crash.record import Line, lines_of
 from tests.fakes.clock import FakeClock
 from tests.openbao import OpenBao, clean_environment
 from tests.scenarios.stage import Specs
+from tests.secrecy import MARKER
 from tests.service.deployment import ORGANIZATION, Deployment, now
 from tests.simulators.tls import Authority
 from vault_plugin.core.credential import Credential

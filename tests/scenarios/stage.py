@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from tests.conftest import MARKER
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
+from tests.secrecy import MARKER
 from tests.simulators.http import Server
 from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.tls import Authority

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import requests
 
-from tests.conftest import MARKER
 from tests.openbao import Cluster, OpenBao, clean_environment, free_port
+from tests.secrecy import leaks, watch
 from tests.simulators.http import Server
 from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.tls import Authority
@@ -65,6 +65,7 @@ class Deployment:
         registration.apply(connection, plan)
         made = registration.app_role_credentials(connection, plan, wrap=False)
         assert made.secret_id is not None
+        watch(made.secret_id.reveal())
         (directory / "secret-id").write_text(made.secret_id.reveal())
         self.port = free_port()
         self.settings = {
@@ -84,13 +85,13 @@ class Deployment:
         self.printed: list[str] = []
 
     def close(self) -> None:
-        """Stop everything; no token may have been logged, printed or measured."""
+        """Stop everything; no secret of anybody's, Vault's included, may have been logged, printed or measured."""
         if self.process is not None:
             self.kill()
         self.microsoft_server.close()
         self.veeam_server.close()
         for text in (*self.printed, self.log()):
-            assert MARKER not in text
+            assert not leaks(text), "a secret in what was logged, printed or measured"
 
     def replica(self, directory: Path) -> "Deployment":
         """Return a second service of the same deployment, not started, with a log and a port of its own."""
