@@ -117,7 +117,6 @@ def samples(deployment: Measured) -> dict[str, Any]:
         "renewed": False,
         "climbed": False,
         "rejections": [],
-        "sign_in_id": "",
     }
     return found | {"started": stored | {"state": "rotating", "reason": "RotationStarted", "attempt": attempt}}
 

@@ -122,7 +122,6 @@ class Attempt(Part):
     #: The outcome of the rung before was stored; nothing was sent for the current one yet.
     climbed: bool = False
     rejections: tuple[Failure, ...] = ()
-    sign_in_id: str = ""
 
     @property
     def rung(self) -> Rung:

@@ -127,7 +127,6 @@ def _begin(world: World, name: str, version: int, credential: Credential, action
         deadline=now + lease,
         renewed=old.renewed if old else False,
         rejections=old.rejections if old else (),
-        sign_in_id=grant.sign_in_id,
     )
     boot_deadline = world.clock.boottime() + lease
     started = credential.started(entry, now, veeam_call=to_veeam)
