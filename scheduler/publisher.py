@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -13,9 +13,9 @@ from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import DocumentMalformed, Error, StoreError
 from vault_plugin.core.lifecycle.attempt import Step
-from vault_plugin.core.lifecycle.gather import credential_of
+from vault_plugin.core.lifecycle.gather import credential_of, facts_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
-from vault_plugin.core.lifecycle.prove import prove
+from vault_plugin.core.lifecycle.prove import proof_due, prove
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.lifecycle.status import PATIENCE, SignInSeen, seen, write_status
 from vault_plugin.core.ports import World
@@ -47,6 +47,7 @@ class Publisher:
         #: Whose status is to be written, with the credential if it was just written (it needs no reading then).
         self._to_tell: dict[str, Credential | None] = {}
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="status")
 
     def publish(self, name: str, credential: Credential | None = None, done: Step | None = None) -> Credential | None:
@@ -64,7 +65,7 @@ class Publisher:
             return credential
         except StoreError as error:
             log.warning("not_published", tenant=name, reason=error.reason)
-            self._timers.at(world.clock.now() + PUBLISH_RETRY, f"publish:{name}", self.publish, "vault", name)
+            self._publish_at(world.clock.now() + PUBLISH_RETRY, name)
             return credential
         if proved.proved > held.proved:
             log.info("proved", tenant=name, generation=proved.proved, **_probed(proved))
@@ -73,9 +74,9 @@ class Publisher:
         if written:
             self._metrics.published.inc()
             log.info("published", tenant=name, generation=proved.generation)
-        if proved.distrusted and proved.disproved < proved.generation:
+        if proved.distrusted and proof_due(proved, facts_of(world, proved), world.clock.now(), world.policy):
             log.warning("not_published", tenant=name, reason="ProofUnanswered")
-            self._timers.at(world.clock.now() + PROOF_RETRY, f"publish:{name}", self.publish, "vault", name)
+            self._publish_at(world.clock.now() + PROOF_RETRY, name)
         self._memory.update(name, published=proved.generation)
         return proved
 
@@ -83,7 +84,15 @@ class Publisher:
         """Publish what an outage left unpublished, without waiting for it; what a crash left so is seen when first read."""
         for name, planned in self._memory.seen():
             if 0 <= planned.published < planned.generation:
-                self._timers.at(self._world.clock.now(), f"publish:{name}", self.publish, "vault", name)
+                self._publish_at(self._world.clock.now(), name)
+
+    def _publish_at(self, when: datetime, name: str) -> None:
+        """Publish on threads of its own: a proof may wait for a server that hangs."""
+        self._timers.at(when, f"publish:{name}", self._publish_again, "publish", name)
+
+    def _publish_again(self, name: str) -> None:
+        if not self._ended.is_set():
+            self.publish(name)
 
     def saw(self, name: str, sign_in: SignIn | None) -> None:
         """Take in a sign-in that was read or written: the next status tells it."""
@@ -112,6 +121,10 @@ class Publisher:
             write_latest(world, name, status, replaces_always, patience=PATIENCE)
         except StoreError as trouble:
             log.warning("status_not_written", tenant=name, reason=trouble.reason)
+
+    def end(self) -> None:
+        """Begin no publication again: whoever leads next does."""
+        self._ended.set()
 
     def stop(self) -> None:
         """Begin no status more and wait for those under way; whoever leads next tells what is recent."""

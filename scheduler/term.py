@@ -32,7 +32,7 @@ from vault_plugin.vault.mailbox import Mailbox
 log = structlog.get_logger()
 
 #: Bulkheads: what waits for one side can't starve the others. Threads of each.
-EXECUTORS = {"lanes": 2, "microsoft": 16, "logout": 4, "mail": 4, "vault": 4, "timers": 2}
+EXECUTORS = {"lanes": 2, "microsoft": 16, "logout": 4, "mail": 4, "publish": 4, "vault": 4, "timers": 2}
 READERS = 8
 #: A sweep that hasn't run for so many intervals means that the service is stuck.
 SWEEPS_MISSED = 4
@@ -116,6 +116,7 @@ class Term:
         """Begin no call more and wait for those under way."""
         self._ended.set()
         self._metrics.forget()
+        self._publisher.end()
         self._lanes.stop()
         self._rotations.stop()
         self.timers.stop()

@@ -80,11 +80,11 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
         NoAnswer: no connection, no answer in time, or the connection broke.
     """
     deadline = time.monotonic() + total
-    connect = min(connect, total)
+    connect = min(connect, total / 2)  # whatever is left of a short time, half of it is for the answer
     try:
         prepared = requests.PreparedRequest()
         prepared.prepare(method, url, headers={**HEADERS, **(headers or {})}, data=data)
-        with session.send(prepared, (connect, max(total - connect, 0.1)), verify=verify) as response:
+        with session.send(prepared, (connect, total - connect), verify=verify) as response:
             content = bytearray()
             while chunk := response.raw.read1(CHUNK, decode_content=True):  # what has come, not what is promised
                 content += chunk

@@ -79,6 +79,7 @@ class Record:
     attempt: Try | None = None
     failures: tuple[Fault, ...] = ()
     last_error: Fault | None = None
+    tried_at: datetime | None = None
     renewal_begun_at: datetime | None = None
     requested: str = ""
     calls: tuple[datetime, ...] = field(default=())
@@ -107,7 +108,7 @@ class Record:
 
     def deferred(self, fault: Fault) -> None:
         """End the attempt without a verdict."""
-        self.state, self.attempt, self.last_error = State.ACTIVE, None, fault
+        self.state, self.attempt, self.last_error, self.tried_at = State.ACTIVE, None, fault, fault.at
         if fault.answered:
             self.failures = (*self.failures, fault)[-FAILURES_KEPT:]
 

@@ -57,6 +57,37 @@ def test_what_an_admin_must_change_is_told_until_it_is_changed(scene: Scene) -> 
     assert (scene.status().reason, scene.status().remedy) == (told.reason, told.remedy)
 
 
+def test_a_new_thing_to_do_takes_the_place_of_the_old_one(scene: Scene) -> None:
+    """Blocked by Veeam's verdict; then the server's certificate changes: no retry can get further before that is mended."""
+    only_microsoft_is_left(scene)
+    scene.veeam.reject_assertions = True
+    scene.rotate()
+    rejected = dict(scene.facts("vbr").rejected)
+    good = scene.specs.servers["vbr"]
+    scene.specs.servers["vbr"] = good.replace(ca_pem=None)
+    scene.clock.advance(timedelta(minutes=16))
+
+    scene.rotate()
+
+    assert scene.credential().state is State.BLOCKED
+    assert "--ca-file" in scene.status().remedy
+    assert {who: at for who, at in scene.facts("vbr").rejected.items() if at > rejected["acme"]} == {}
+    assert scene.status().next_rotation_at == scene.clock.now() + timedelta(minutes=15)
+
+
+def test_a_grant_that_is_dead_is_told_while_veeam_still_refreshes(scene: Scene) -> None:
+    """A person will be needed: better said before the token is lost than after."""
+    scene.signed_in()
+    scene.microsoft.revoke(ORGANIZATION, 50173)
+    scene.clock.advance(timedelta(days=3, minutes=1))
+    for _ in range(20):
+        scene.rotate()
+        scene.clock.advance(timedelta(minutes=15))
+
+    assert scene.credential().reason is Reason.REFRESHED
+    assert "vb365 sign-in acme" in scene.status().remedy
+
+
 def test_a_revoked_tenant_is_revoked_whatever_became_of_its_document(scene: Scene) -> None:
     """Not "removed, nothing is lost": its secrets are gone."""
     scene.signed_in()

@@ -91,6 +91,40 @@ def test_who_had_a_wrong_token_gets_the_next_only_when_it_is_proved(scene: Scene
     assert not scene.publish()
     assert scene.store.read(Token, "acme").document is None
 
+    assert "isn't published" in scene.status().text
+    assert "vb365 server show vbr" in scene.status().remedy
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(404)))
+    scene.prove()
+    assert not scene.publish(), "a server that can't be asked proves nothing"
+
+    scene.prove()
+    assert scene.publish()
+    assert scene.veeam.accepts(scene.token())
+    assert scene.status().text == ""
+
+
+def test_a_tombstone_waits_for_no_proof(scene: Scene) -> None:
+    """Whoever was proved wrong and then removed has nothing left to prove."""
+    scene.veeam.operators_only = True
+    scene.signed_in()
+    assert scene.credential().distrusted
+    scene.ask("revoke", "r2")
+
+    assert not scene.credential().distrusted
+
+
+def test_a_good_token_of_a_blocked_credential_is_proved_all_the_same(scene: Scene) -> None:
+    """Its proof went unanswered, and then Veeam rejected the next rotation: consumers still get what works."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
+    scene.signed_in()
+    scene.clock.advance(timedelta(minutes=16))
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))
+    scene.prove(scene.rotate())
+    scene.until_due()
+    scene.veeam_server.faults.add(Fault("/v8/token", times=None, response=Response(400)))
+    scene.rotate()
+    assert scene.credential().state is State.BLOCKED
+
     scene.prove()
     assert scene.publish()
     assert scene.veeam.accepts(scene.token())

@@ -126,6 +126,30 @@ def test_a_version_that_is_switched_off_is_told_from_a_wrong_address(
     assert remedy in caught.value.remedy()
 
 
+def test_what_is_served_is_asked_for_with_patience_and_what_is_not_known_is_not_claimed(
+    veeam: VeeamSimulator, served: Server, authority: Authority
+) -> None:
+    """A server that needs a moment for each answer; and one that leaves a question open."""
+    veeam.versions = {"v7"}
+    served.faults.add(Fault("/ServiceInstance", times=None, hang=0.3))
+    with pytest.raises(EndpointRefused, match="it serves v7"):
+        VeeamClient().exchange(spec(served, authority), ORGANIZATION, ASSERTION, TIMEOUT)
+
+    served.faults.clear()
+    veeam.versions = set()
+    served.faults.add(Fault("/v5/ServiceInstance", drop="before"))
+    with pytest.raises(EndpointRefused, match="didn't answer which versions"):
+        VeeamClient().exchange(spec(served, authority), ORGANIZATION, ASSERTION, TIMEOUT)
+
+
+def test_a_short_time_leaves_half_of_it_for_the_answer(served: Server, authority: Authority) -> None:
+    """Shorter than the server's time to connect: a token's last seconds."""
+    server = spec(served, authority, connect_timeout=timedelta(seconds=30))
+    served.faults.add(Fault("/token", hang=1))
+
+    assert VeeamClient().exchange(server, ORGANIZATION, ASSERTION, timedelta(seconds=10))
+
+
 @pytest.mark.parametrize("shape", ["oauth", "rest", "empty"])
 def test_a_refusal_of_any_shape_is_veeams_verdict(
     shape: str, veeam: VeeamSimulator, served: Server, authority: Authority

@@ -51,10 +51,13 @@ def test_nobody_writes_a_request_in_anothers_name(policy: str, openbao: OpenBao,
 def test_the_option_is_part_of_what_is_registered(connection: Connection) -> None:
     """A second registration changes nothing; checked the other way it has drifted, and is mended."""
     mount = fresh_mount()
-    plain, verified = Plan(mount=mount), Plan(mount=mount, verified=True)
+    plain, verified = Plan(mount=mount, verified=False), Plan(mount=mount, verified=True)
     registration.apply(connection, verified)
     assert {result.outcome for result in registration.apply(connection, verified)} == {"unchanged"}
     assert {result.outcome for result in registration.check(connection, verified)} == {"unchanged"}
+    left_open = Plan(mount=mount)
+    assert {result.outcome for result in registration.apply(connection, left_open)} == {"unchanged"}
+    assert {result.outcome for result in registration.check(connection, left_open)} == {"unchanged"}
     assert outcomes(registration.check(connection, plain), mount) == {"operator": "drifted", "admin": "drifted"}
 
     registration.apply(connection, plain)

@@ -104,15 +104,16 @@ def test_a_page_in_vaults_place_is_neither_a_document_nor_an_empty_folder(lossy:
         assert caught.value.reason == "VaultAnswerUnusable"
 
 
-def test_a_page_in_vaults_place_deletes_nothing(lossy: Lossy) -> None:
+@pytest.mark.parametrize(("status", "reason"), [(200, "VaultAnswerUnusable"), (404, "NoSuchMount")])
+def test_a_page_in_vaults_place_deletes_nothing(lossy: Lossy, status: int, reason: str) -> None:
     """It is asked again."""
     lossy.store.write("acme", FIRST, cas=0)
     path = "/metadata/credentials/acme"
-    lossy.proxy.tricks.append(Trick("DELETE", path, "answer", response=Response(200, NOT_VAULTS[0])))
+    lossy.proxy.tricks.append(Trick("DELETE", path, "answer", response=Response(status, NOT_VAULTS[0])))
     with pytest.raises(StoreUnavailable) as caught:
         lossy.store.forget("credentials/acme")
 
-    assert caught.value.reason == "VaultAnswerUnusable"
+    assert caught.value.reason == reason
     lossy.store.forget("credentials/acme")
     assert lossy.store.read(Credential, "acme").version == 0
 

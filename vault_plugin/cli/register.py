@@ -27,8 +27,12 @@ def register(
     ] = None,
     consumer: Annotated[list[str] | None, typer.Option(help="a policy to read one tenant's token", metavar="NAME")] = None,
     verified_requesters: Annotated[
-        bool, typer.Option("--verified-requesters", help="the id of a request must begin with its writer's entity")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--verified-requesters/--no-verified-requesters",
+            help="the id of a request must begin with its writer's entity [default: as before]",
+        ),
+    ] = None,
     service_account: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vb365",
     service_account_namespace: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vb365",
     audience: Annotated[str, typer.Option(help="for kubernetes and jwt")] = "vault",

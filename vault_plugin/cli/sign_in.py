@@ -15,6 +15,7 @@ from vault_plugin.cli.exits import Failed, TimedOut
 from vault_plugin.cli.session import Format, Session, TenantName, form, pause
 from vault_plugin.cli.waiting import await_request, event, patiently, progress
 from vault_plugin.core.errors import NotFound
+from vault_plugin.core.lifecycle.status import UNPROVED
 from vault_plugin.core.names import check_name
 from vault_plugin.core.published import LastError, Prompt, SignInStatus, Status
 from vault_plugin.core.states import State
@@ -193,7 +194,7 @@ def _tell_end(session: Session, name: str, prompt: Prompt | None = None) -> None
         raise Failed("the service shows no sign-in", remedy=f"Look at: vb365 status {name}.")
     if prompt is not None and ended.id != prompt.sign_in_id:
         raise Failed("a newer sign-in took the place of this one", remedy=f"Look at: vb365 status {name}.")
-    if ended.outcome == SIGNED_IN and status.state != State.BLOCKED:
+    if ended.outcome == SIGNED_IN and status.state != State.BLOCKED and status.text != UNPROVED:
         _tell_success(name, status)
         return
     if ended.outcome == SIGNED_IN:

@@ -35,6 +35,10 @@ AT_VEEAM: Final = frozenset({Rung.REFRESH, Rung.EXCHANGE})
 AT_MICROSOFT: Final = frozenset({Rung.REASSERT})
 
 
+#: Pairs that say nothing of Microsoft's grant.
+REFRESHES: Final = frozenset({Reason.REFRESHED, Reason.REEXCHANGED})
+
+
 class Purpose(StrEnum):
     """Why an attempt was begun."""
 
@@ -169,6 +173,8 @@ class Credential(Document):
     calls: tuple[Timestamp, ...] = ()
     failures: tuple[Failure, ...] = ()
     last_error: Failure | None = None
+    #: When an attempt failed last without a verdict, whatever `last_error` tells.
+    tried_at: Timestamp | None = None
     last_rotation_at: Timestamp | None = None
     #: When a renewal of the assertion was begun last, whatever came of it.
     renewal_begun_at: Timestamp | None = None
@@ -187,7 +193,7 @@ class Credential(Document):
     @property
     def distrusted(self) -> bool:
         """Tell whether a token of it was proved not to work, and none was proved to work since."""
-        return self.disproved > self.proved
+        return self.pair is not None and self.disproved > self.proved
 
     def _moved(self, event: Event, reason: Reason, now: datetime) -> "Credential":
         attempt = self.attempt
@@ -207,7 +213,9 @@ class Credential(Document):
 
     def accepted(self, pair: TokenPair, *, session: str, reason: Reason, now: datetime) -> "Credential":
         """Store the pair that Veeam gave. The attempt ends, whoever's entry stands there."""
-        generation = self.generation + 1
+        generation, error = self.generation + 1, self.last_error
+        # Microsoft's verdict on the grant stands though Veeam still refreshes: a person will be needed.
+        grant_is_dead = error is not None and error.verdict and error.rung is Rung.REASSERT and reason in REFRESHES
         # Written over another's entry or over a failure, this is still a pair that Veeam gave: the table's only
         # way to `active` is through an attempt, and there was one: ours.
         state = move(State.ROTATING, Event.ACCEPTED)
@@ -220,21 +228,26 @@ class Credential(Document):
             session=session,
             attempt=None,
             failures=(),
-            last_error=None,
+            last_error=error if grant_is_dead else None,
             last_rotation_at=now,
             reasserted_at=now if reason is Reason.REASSERTED else self.reasserted_at,
         )
 
-    def deferred(self, failure: Failure, reason: Reason, now: datetime) -> "Credential":
-        """End the attempt without a verdict. The state is as it was before, and so is what a person was told to do."""
+    def deferred(self, failure: Failure, reason: Reason, now: datetime, *, passing: bool = False) -> "Credential":
+        """End the attempt without a verdict. The state is as it was before.
+
+        So is what a person was told to do, if there is nothing to do about this failure (`passing`).
+        """
         entry, told = self.attempt, self.last_error
-        if entry is not None and told is not None and entry.before is not State.ACTIVE and entry.purpose is Purpose.ROTATION:
-            reason, shown = entry.before_reason, told.replace(at=now)
-        else:
-            shown = failure
+        waits = entry is not None and entry.before is not State.ACTIVE and entry.purpose is Purpose.ROTATION
+        shown = failure
+        if passing and waits and entry is not None and told is not None:
+            reason, shown = entry.before_reason, told
         moved = self._moved(Event.DEFERRED, reason, now)
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if failure.answered else self.failures
-        return moved._tried("Failed", failure.text, now).replace(attempt=None, failures=failures, last_error=shown)
+        return moved._tried("Failed", failure.text, now).replace(
+            attempt=None, failures=failures, last_error=shown, tried_at=now
+        )
 
     def concluded(self, event: Event, reason: Reason, failure: Failure | None, now: datetime) -> "Credential":
         """End the attempt with a verdict (`GRANT_REJECTED`, `REFUSED`) or, for a keep-alive, without a new pair."""

@@ -191,12 +191,17 @@ def _requested(view: View, now: datetime, policy: Policy) -> Action | None:
     return Action(Do.ATTEMPT, Reason.REQUESTED, ladder=rungs)
 
 
+def _last_try(credential: Credential) -> datetime:
+    """Return when an attempt ended last, for a credential that has to wait between two."""
+    error = credential.last_error
+    return max(credential.since, error.at if error else credential.since, credential.tried_at or credential.since)
+
+
 def _needs_sign_in(view: View, now: datetime, policy: Policy) -> Action | None:
     credential = view.credential
     if credential.state is not State.NEEDS_SIGN_IN:
         return None
-    last = credential.last_error.at if credential.last_error else credential.since
-    at = last + policy.silent_retry_after
+    at = _last_try(credential) + policy.silent_retry_after
     rungs = full_ladder(credential, now, view.facts)
     if lasts(at, policy.silent_retry_after, now) or not rungs:
         return Action(Do.HOLD, credential.reason, at=at if rungs else None)
@@ -207,7 +212,7 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
     credential = view.credential
     if credential.state is not State.BLOCKED:
         return None
-    last = credential.last_error.at if credential.last_error else credential.since
+    last = _last_try(credential)
     long_blocked = last - credential.since >= policy.blocked_hourly_after
     wait = timedelta(hours=1) if long_blocked else policy.blocked_retry_after
     at = last + wait

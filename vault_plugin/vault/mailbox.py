@@ -17,12 +17,13 @@ from vault_plugin.core.names import is_name, is_request_id
 from vault_plugin.core.ports import Letter
 from vault_plugin.core.published import Request
 from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
+from vault_plugin.vault.ids import made_at
 from vault_plugin.vault.store import KvStore
 
 LARGEST: Final = 64 * 1024
 A_ROUND: Final = 100
 A_TENANT: Final = 5
-#: So many of a tenant's are looked at to find those that came first. LIST shows the command line's own in this order.
+#: So many of a tenant's are looked at to find those that came first. Ids of ours tell roughly when they were made.
 LOOKED_AT: Final = 100
 #: So many paths that are none are told of; more would only fill the log.
 REPORTED: Final = 1000
@@ -63,7 +64,7 @@ class Mailbox:
             ids = self._store.keys(f"{Request.kind}/{name}") if key.endswith("/") else [""]
             for stray in [each for each in ids if not is_request_id(each)][:A_TENANT]:
                 self._clear(f"{Request.kind}/{name}/{stray}" if stray else f"{Request.kind}/{name}")
-            letters = [Letter(name, each) for each in ids if is_request_id(each)][:LOOKED_AT]
+            letters = [Letter(name, each) for each in sorted(filter(is_request_id, ids), key=made_at)[:LOOKED_AT]]
             taken += min(len(letters), A_TENANT)
             if taken > A_ROUND:
                 return

@@ -92,7 +92,7 @@ def policies(
     """
     if verified and groups:
         msg = "--verified-requesters excludes --group: no rule of Vault's holds a prefix of tenants and one of ids"
-        raise ConfigurationError(msg, remedy="Give the group a mount and a service of its own, or leave one of them out.")
+        raise ConfigurationError(msg, remedy="Give the group a mount of its own, or register with --no-verified-requesters.")
     prefix = prefix_of(check_mount(mount))
     made = {
         f"{prefix}-service": _rules(_SERVICE, mount),
@@ -114,6 +114,11 @@ def registrar(mount: str, auth_mount: str, *, enable_auth: bool) -> Rules:
     if enable_auth:
         rules[f"sys/auth/{auth_mount}"] = frozenset({"create", "update", "sudo"})
     return rules
+
+
+def verifies(text: str) -> bool:
+    """Tell whether a policy's text ties requests to their writer's entity."""
+    return "{{identity.entity.id}}" in text
 
 
 def _verified(table: Mapping[str, str]) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ Every object is an `Item`: where it stands, what must stand there, and how what 
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from vault_plugin.core.errors import ConfigurationError, StoreDenied, StoreUnavailable
@@ -36,8 +36,8 @@ class Plan:
     enable_auth: bool = False
     groups: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
-    #: Whether Vault is to see to it that a request's id begins with its writer's entity.
-    verified: bool = False
+    #: Whether Vault is to see to it that a request's id begins with its writer's entity; None: as it was registered before.
+    verified: bool | None = None
     service_account: str = "vb365"
     service_account_namespace: str = "vb365"
     audience: str = "vault"
@@ -94,7 +94,7 @@ def items(plan: Plan) -> list[Item]:
         ),
         Item(f"settings of {mount}/", f"{mount}/config", SETTINGS, _config_differs),
     ]
-    for name, rules in policies.policies(mount, plan.groups, plan.consumers, verified=plan.verified).items():
+    for name, rules in policies.policies(mount, plan.groups, plan.consumers, verified=bool(plan.verified)).items():
         text = policies.render(rules, mount)
         made.append(Item(f"policy {name}", f"sys/policies/acl/{name}", {"policy": text}, _policy_differs(rules)))
     if plan.auth is not None:
@@ -124,7 +124,7 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
     _refuse_secondary(connection)
     _refuse_missing_auth(connection, plan)
     results = []
-    for item in items(plan):
+    for item in items(_as_registered(connection, plan)):
         stands, details = _look(connection, item)
         if stands and not details:
             results.append(Result(item.title, "unchanged"))
@@ -138,10 +138,18 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
     return results
 
 
+def _as_registered(connection: Connection, plan: Plan) -> Plan:
+    """Return the plan with what it leaves open as it stands: nobody drops a guarantee by leaving a flag out."""
+    if plan.verified is not None:
+        return plan
+    answer = _request(connection, "GET", f"sys/policies/acl/{policies.prefix_of(plan.mount)}-operator", None)
+    return replace(plan, verified=policies.verifies(str(answer.data.get("policy", ""))))
+
+
 def check(connection: Connection, plan: Plan) -> list[Result]:
     """Report what is missing or differs; change nothing."""
     results = []
-    for item in items(plan):
+    for item in items(_as_registered(connection, plan)):
         stands, details = _look(connection, item)
         outcome: Literal["missing", "drifted", "unchanged"] = "missing"
         if stands:

@@ -210,13 +210,13 @@ class KvStore:
         path = f"{model.kind}/{name}"
         if versions:
             answer = self.ask("POST", f"{self.mount}/destroy/{path}", f"destroying {path}", {"versions": list(versions)})
-            if outcome_of(answer) not in (Outcome.OK, Outcome.MISSING):
+            if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
                 raise error_of(answer, f"destroying {path}")
 
     def forget(self, path: str) -> None:
         """Delete a path with all its versions and its metadata. Repeatable."""
         answer = self.ask("DELETE", f"{self.mount}/metadata/{quote(path)}", f"deleting {path}")
-        if outcome_of(answer) not in (Outcome.OK, Outcome.MISSING):
+        if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
             raise error_of(answer, f"deleting {path}")
 
     def ask(self, method: str, path: str, doing: str, body: dict[str, Any] | None = None, *, wanted: str = "") -> Answer:

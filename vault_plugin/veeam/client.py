@@ -1,6 +1,5 @@
 """The client of VB365: one request a method, no waiting, no retrying. Trust is the server's own and goes with each request."""
 
-import contextlib
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -108,18 +107,23 @@ class VeeamClient:
     def _pair(self, server: ServerSpec, form: Mapping[str, str], timeout: timedelta, doing: str) -> TokenAnswer:
         answer = self._send(server, "POST", f"{server.api_version}/token", form, {}, timeout)
         if answer.status == 404:  # noqa: PLR2004 - also what a version that is switched off answers
-            raise messages.not_served(server.api_version, self._served_versions(server), doing)
+            raise messages.not_served(server.api_version, *self._served_versions(server), doing)
         return messages.token_answer(answer, doing)
 
-    def _served_versions(self, server: ServerSpec) -> list[str]:
-        """Return the API versions that answer, newest first: asked anonymously, outside the token endpoint's throttle."""
-        served = []
-        with contextlib.suppress(BackupServerUnavailable):
-            for version in messages.VERSIONS:
+    def _served_versions(self, server: ServerSpec) -> tuple[list[str], bool]:
+        """Return the API versions that are served, newest first, and whether all were answered.
+
+        Asked anonymously, outside the token endpoint's throttle.
+        """
+        served, answered = [], True
+        for version in messages.VERSIONS:
+            try:
                 answer = self._send(server, "GET", f"{version}/ServiceInstance", None, {}, PROBE_TIMEOUT)
-                if answer.status in (200, 401, 403):
-                    served.append(version)
-        return served
+            except BackupServerUnavailable:
+                answered = False
+            else:
+                served += [version] if answer.status in (200, 401, 403) else []
+        return served, answered
 
     def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> messages.Answer:
         headers = {"Authorization": f"Bearer {access_token.reveal()}"}

@@ -131,16 +131,18 @@ def error_of(answer: Answer, doing: str) -> BackupServerError:
     return kind(f"{doing}: {text}", reason=reason, status=answer.status, retry_after=retry_after)
 
 
-def not_served(asked: str, served: list[str], doing: str) -> EndpointRefused:
-    """Return what a 404 of the token endpoint means, given the versions that the server does serve, newest first."""
+def not_served(asked: str, served: list[str], answered: bool, doing: str) -> EndpointRefused:  # noqa: FBT001 - as asked
+    """Return what a 404 of the token endpoint means, given the versions that are served, newest first, if all `answered`."""
     if asked in served:
         text = f"the server serves {asked}, but no tokens by it"
         remedy = 'Look at its REST API settings: "Enable restore operator authentication only" must be off.'
     elif served:
         text = f"the server doesn't serve {asked}; it serves {', '.join(served)}"
         remedy = f"vb365 server set SERVER --api-version {served[0]}"
-    else:
+    elif answered:
         text, remedy = "the server answered 404, and no version of VB365's API is known there", ""
+    else:
+        text, remedy = "the server answered 404, and didn't answer which versions it serves", ""
     return EndpointRefused(f"{doing}: {text}", reason="EndpointNotServed", remedy=remedy, status=404)
 
 

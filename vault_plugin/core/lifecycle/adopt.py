@@ -1,22 +1,21 @@
 """Handing an approved sign-in's grant over to the credential (DESIGN 7): the exchange is an attempt like any other."""
 
 import contextlib
-from datetime import timedelta
 
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.errors import StoreError
 from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
 from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, refusal, unchanged_for
-from vault_plugin.core.lifecycle.sign_in import PATIENCE, end
+from vault_plugin.core.lifecycle.sign_in import PATIENCE, end, wrong_account
 from vault_plugin.core.policy import Action, Do
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Event, Reason, State
 from vault_plugin.core.tenants import BOUND, bind, changed_fields
-from vault_plugin.core.timing import lasts
+from vault_plugin.core.timing import ZERO, lasts
 
 
-def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noqa: PLR0911 - a list of questions
+def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:
     """Exchange the approved sign-in's assertion at Veeam and make it the credential's; None if there is nothing to do.
 
     The old pair serves on until the new one stands, and stays if Veeam refuses the new grant.
@@ -27,34 +26,17 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noq
     stored = world.store.read(SignIn, name)
     sign_in = stored.document
     held = world.store.read(Credential, name)
-    now = world.clock.now()
-    credential = credential_of(held, now)
+    credential = credential_of(held, world.clock.now())
     if sign_in is None or sign_in.state is not SignInState.APPROVED or sign_in.assertion is None:
         return _orphan(world, name, held.version, credential, seen)
     if credential.sign_in_id == sign_in.id:  # adopted before a crash
         _close(world, name, stored.version, sign_in, credential)
         return None
-    if credential.state is State.REVOKED and credential.generation > sign_in.asked_at_generation:
-        ended = sign_in.ended(Reason.REVOKED, now, "the tenant was revoked meanwhile")
+    if ended := _over(world, name, sign_in, credential):
         end(world, name, stored.version, ended)
         return None
-    tenant = world.specs.tenant(name)
-    if tenant is None or tenant.paused:
-        return Step(Action(Do.HOLD, Reason.TENANT_REMOVED if tenant is None else Reason.PAUSED), credential)
-    if changed := changed_fields(sign_in.binding, bind(name, tenant)):
-        text = f"changed since the sign-in was asked for: {', '.join(changed)} (of {', '.join(BOUND)})"
-        ended = sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
-        end(world, name, stored.version, ended)
-        return None
-    attempted, error = credential.attempt, credential.last_error
-    left = attempted.lease - unchanged_for(credential, seen) if attempted else timedelta(0)
-    if attempted and attempted.instance != world.instance and left > timedelta(0):
-        return Step(Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left), credential)
-    wait = world.policy.exchange_retry_after[len(credential.failures)]
-    if error and error.at > sign_in.next_poll_at and lasts(error.at + wait, wait, now):
-        return Step(Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + wait), credential)
-    if text := refusal(world, name, sign_in.binding):
-        return Step(Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text), credential)
+    if hold := _hold(world, name, sign_in, credential, seen):
+        return Step(hold, credential)
     action = Action(Do.ATTEMPT, Reason.APPROVED, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
     grant = Grant(sign_in.assertion, sign_in.binding, sign_in.id)
     done = attempt(world, name, held.version, credential, action, grant)
@@ -63,6 +45,36 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:  # noq
         with contextlib.suppress(StoreError):  # the call was made: whoever comes again finds it adopted, and closes it
             _close(world, name, stored.version, sign_in, done.credential)
     return done
+
+
+def _over(world: World, name: str, sign_in: SignIn, credential: Credential) -> SignIn | None:
+    """Return the sign-in ended, if it is nobody's wish any more."""
+    now, tenant = world.clock.now(), world.specs.tenant(name)
+    if credential.state is State.REVOKED and credential.generation > sign_in.asked_at_generation:
+        return sign_in.ended(Reason.REVOKED, now, "the tenant was revoked meanwhile")
+    if sign_in.assertion is not None and (ended := wrong_account(world, name, sign_in, sign_in.assertion.account)):
+        return ended
+    if tenant is not None and (changed := changed_fields(sign_in.binding, bind(name, tenant))):
+        text = f"changed since the sign-in was asked for: {', '.join(changed)} (of {', '.join(BOUND)})"
+        return sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
+    return None
+
+
+def _hold(world: World, name: str, sign_in: SignIn, credential: Credential, seen: Seen) -> Action | None:
+    """Return why the exchange has to wait, or None."""
+    now, tenant = world.clock.now(), world.specs.tenant(name)
+    if tenant is None or tenant.paused:
+        return Action(Do.HOLD, Reason.TENANT_REMOVED if tenant is None else Reason.PAUSED)
+    entry, error = credential.attempt, credential.last_error
+    left = entry.lease - unchanged_for(credential, seen) if entry else ZERO
+    if entry and entry.instance != world.instance and left > ZERO:
+        return Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left)
+    wait = world.policy.exchange_retry_after[len(credential.failures)]
+    if error and error.at > sign_in.next_poll_at and lasts(error.at + wait, wait, now):
+        return Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + wait)
+    if text := refusal(world, name, sign_in.binding):
+        return Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text)
+    return None
 
 
 def _judged(done: Step) -> bool:
@@ -77,7 +89,8 @@ def _orphan(world: World, name: str, version: int, credential: Credential, seen:
         return None
     if entry.instance != world.instance and unchanged_for(credential, seen) < entry.lease:
         return None
-    freed = credential.concluded(Event.DEFERRED, Reason.RETRYING, credential.last_error, world.clock.now())
+    reason = Reason.RETRYING if entry.before is State.ACTIVE else entry.before_reason
+    freed = credential.concluded(Event.DEFERRED, reason, credential.last_error, world.clock.now())
     world.store.write(name, freed, cas=version, give_up_after=PATIENCE)
     return Step(Action(Do.HOLD, Reason.RETRYING), freed)
 

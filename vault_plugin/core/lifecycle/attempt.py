@@ -245,7 +245,8 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
         if current.attempt is None or current.attempt.id != entry.id:
             return None
         if not failure.verdict:
-            return current.deferred(failure, Reason.RETRYING, now)
+            passing = error.retryable and error.remedy() == error.default_remedy
+            return current.deferred(failure, Reason.RETRYING, now, passing=passing)
         rejections = (*entry.rejections, failure)
         rest = entry.ladder[1:]
         if rest:

@@ -21,6 +21,8 @@ from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.core.timing import Policy
 
 PATIENCE: Final = timedelta(seconds=10)
+#: States without an attempt under way, in which a pair may stand.
+WAITS: Final = frozenset({State.ACTIVE, State.BLOCKED, State.NEEDS_SIGN_IN})
 REMEDIES: Final = {
     Reason.NOT_PROVED: "Check on the VB365 server that restore operators aren't the only ones admitted to the REST API.",
     Reason.WRONG_ORGANIZATION: "Check the tenant's organization: vb365 tenant show NAME.",
@@ -58,8 +60,8 @@ def prove(world: World, name: str, credential: Credential, done: Step | None = N
     except TokenRejected as error:
         failure = failure_of(error, rung, now)
         return _disproved(world, name, credential, failure, Reason.NOT_PROVED)
-    except EndpointRefused:
-        return _note(world, name, credential, None)
+    except EndpointRefused:  # it can't be asked: that is no proof for one whose token before was wrong
+        return credential if credential.distrusted else _note(world, name, credential, None)
     except BackupServerError:
         return credential
     if not is_tenant_id(binding.organization) and seen.casefold() != binding.organization.casefold():
@@ -86,19 +88,22 @@ def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
 
 
 def _note(world: World, name: str, credential: Credential, probe: Probe | None) -> Credential:
-    return _store(world, name, credential, lambda current: current.proven(probe, world.clock.now()))
+    return _store(world, name, credential, WAITS, lambda current: current.proven(probe, world.clock.now()))
 
 
 def _disproved(world: World, name: str, credential: Credential, failure: Failure, reason: Reason) -> Credential:
     shown = failure.replace(reason=reason, remedy=REMEDIES[reason])
-    return _store(world, name, credential, lambda current: current.disproven(shown, reason, world.clock.now()))
+    active = frozenset({State.ACTIVE})
+    return _store(world, name, credential, active, lambda current: current.disproven(shown, reason, world.clock.now()))
 
 
-def _store(world: World, name: str, proved: Credential, change: Callable[[Credential], Credential]) -> Credential:
-    """Write what was found unless another attempt has begun or ended meanwhile: then the next proof says it."""
+def _store(
+    world: World, name: str, proved: Credential, states: frozenset[State], change: Callable[[Credential], Credential]
+) -> Credential:
+    """Write what was found, if it is in one of these states and its pair the same: else the next proof says it."""
     stored = world.store.read(Credential, name)
     current = credential_of(stored, world.clock.now())
-    if current.state is not State.ACTIVE or current.generation != proved.generation:
+    if current.state not in states or current.generation != proved.generation:
         return current
     changed = change(current)
     try:

@@ -181,11 +181,9 @@ def _ended(sign_in: SignIn, answer: Ended, world: World) -> SignIn:
 
 def _not_expected(world: World, name: str, sign_in: SignIn, answer: Approved) -> SignIn | None:
     """Return the sign-in ended, if somebody else signed in than was expected: the tokens are dropped."""
+    if ended := wrong_account(world, name, sign_in, answer.account):
+        return ended
     now = world.clock.now()
-    wanted = (world.specs.tenant(name) or sign_in).expected_account  # it may have been set since the code was made
-    if wanted and wanted.casefold() != answer.account.casefold():
-        text = f"signed in as {answer.account or 'an account that the tokens do not name'}; expected was {wanted}"
-        return sign_in.ended(Reason.WRONG_ACCOUNT, now, text, f"Sign in again as {wanted}: vb365 sign-in {name}.")
     credential = world.store.read(Credential, name, patient=True).document
     bound = credential.binding if credential else None
     known = bound.tenant_id if bound and bound.organization == sign_in.binding.organization else ""
@@ -193,6 +191,15 @@ def _not_expected(world: World, name: str, sign_in: SignIn, answer: Approved) ->
         text = "signed in to another Microsoft 365 tenant than before"
         return sign_in.ended(Reason.WRONG_TENANT, now, text, f"Sign in again: vb365 sign-in {name}.")
     return None
+
+
+def wrong_account(world: World, name: str, sign_in: SignIn, account: str) -> SignIn | None:
+    """Return the sign-in ended if somebody else has signed in than the tenant expects now, though the code was made before."""
+    wanted = (world.specs.tenant(name) or sign_in).expected_account
+    if not wanted or wanted.casefold() == account.casefold():
+        return None
+    text = f"signed in as {account or 'an account that the tokens do not name'}; expected was {wanted}"
+    return sign_in.ended(Reason.WRONG_ACCOUNT, world.clock.now(), text, f"Sign in again as {wanted}: vb365 sign-in {name}.")
 
 
 def cancel(world: World, name: str, sign_in_id: str, request: Handled, *, approved_too: bool = False) -> bool:

@@ -61,6 +61,8 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
 
     text = action.text or (shown.text if shown else "")
     remedy = HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential))
+    if credential.distrusted and credential.disproved < credential.generation and not held:
+        text, remedy = text or UNPROVED, remedy or _UNPROVED_REMEDY
     if not (text or remedy or held) and pair and tenant and _too_slow(pair.life, view.reread, policy, late=kills):
         every, live = _length(view.reread), _length(pair.life)
         text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
@@ -106,6 +108,8 @@ HOLDS = {
 }
 
 
+UNPROVED = "the new token isn't published: the one before was wrong, and the server doesn't answer what this one is for"
+_UNPROVED_REMEDY = "It is asked again by itself. Check that VB365 answers GET /Organization: vb365 server show SERVER."
 TOO_SLOW = (
     "Have consumers read more often (vb365 tenant set NAME --consumer-reread), "
     "or lengthen AuthTokenLifeTime on the VB365 server."
