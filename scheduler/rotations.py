@@ -1,7 +1,6 @@
 """Keeps every credential planned in its server's lane, and does what is due."""
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from scheduler.lanes import Lanes, Ran
 from scheduler.metrics import Metrics
 from scheduler.planned import Memory, Planned
 from scheduler.publisher import Publisher
-from vault_plugin.core.capacity import demand, rate
+from vault_plugin.core.capacity import demand
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose
 from vault_plugin.core.errors import (
     AuthorizationServerError,
@@ -40,6 +39,7 @@ log = structlog.get_logger()
 STORE_RETRY = timedelta(seconds=5)
 BROKEN_RETRY = timedelta(minutes=5)
 UNJUDGED_RETRY = timedelta(seconds=30)
+HELD_RETRY = timedelta(minutes=1)
 NO_EXPIRY = timedelta(days=1)
 RENEWALS = 8
 ASK_AGAIN = timedelta(seconds=1)
@@ -244,7 +244,9 @@ class Rotations:
         if credential.generation > planned.published:
             credential = self._publisher.publish(name, credential, done) or credential
         if planned.sign_in_waits and self._memory.get(name).sign_in_waits:
-            not_before = done.action.at or now + self._world.policy.exchange_retry_after[len(credential.failures)]
+            held = done.action.do is Do.HOLD and done.action.at is None  # until something changes: whoever changes it looks
+            wait = HELD_RETRY if held else self._world.policy.exchange_retry_after[len(credential.failures)]
+            not_before = done.action.at or now + wait
         self._plan(name, credential, not_before=not_before)
         self._publisher.tell(name, credential)
 
@@ -262,21 +264,6 @@ class Rotations:
     def stop(self) -> None:
         """Begin no renewal more and wait for those under way."""
         self._microsoft.shutdown(wait=True, cancel_futures=True)
-
-    # --- looking after -----------------------------------------------------------------------------------------------
-
-    def sweep(self) -> None:
-        """Begin whatever is due, and publish what a crash or an outage left unpublished."""
-        self._lanes.tick()
-        self._publisher.publish_missing()
-        wanted: dict[str, float] = defaultdict(float)
-        for _, planned in self._memory.seen():
-            wanted[planned.server] += planned.demand
-        for lane in self._lanes.all():
-            server, state = self._world.specs.server(lane.name), lane.state()
-            if server is not None:
-                self._metrics.lane_capacity.labels(lane.name).set(wanted[lane.name] / rate(server.throttle))
-            self._metrics.lane(lane.name, state)
 
 
 def _assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:

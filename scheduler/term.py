@@ -1,6 +1,7 @@
 """One term as leader: everything that calls Microsoft and Veeam, with a plan in memory that lasts as long as the term."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from scheduler.settings import Settings
 from scheduler.sign_ins import SignIns
 from scheduler.specs import SpecCache
 from scheduler.timers import Timers
+from vault_plugin.core.capacity import rate
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import DocumentMalformed, StoreError
 from vault_plugin.core.names import is_name
@@ -125,7 +127,16 @@ class Term:
 
     def sweep(self) -> None:
         """Begin whatever is due, and publish what an outage left unpublished."""
-        self._rotations.sweep()
+        self._lanes.tick()
+        self._publisher.publish_missing()
+        wanted: dict[str, float] = defaultdict(float)
+        for _, planned in self._memory.seen():
+            wanted[planned.server] += planned.demand
+        for lane in self._lanes.all():
+            server, state = self._world.specs.server(lane.name), lane.state()
+            if server is not None:
+                self._metrics.lane_capacity.labels(lane.name).set(wanted[lane.name] / rate(server.throttle))
+            self._metrics.lane(lane.name, state)
         self._swept_at = self._world.clock.monotonic()
         self._metrics.last_sweep.set_to_current_time()
 

@@ -74,7 +74,9 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
     connect: float,
     total: float,
 ) -> Reply:
-    """Send one request, with `data` as a form, and read the whole answer within `total` seconds.
+    """Send one request, with `data` as a form, and read the answer within about `total` seconds.
+
+    A body that stalls behind its head may take as long again as the head was given.
 
     Raises:
         NoAnswer: no connection, no answer in time, or the connection broke.

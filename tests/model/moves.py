@@ -10,7 +10,8 @@ from tests.model.documents import BASE, CREDENTIAL, TOKEN, Documents, first_cred
 from tests.model.programs import Call, Programs, Reply, Run
 from tests.model.state import Pair, Replica, State, job_of
 from tests.model.variants import Variant
-from vault_plugin.core.credential import Credential, Handled
+from vault_plugin.core.credential import Credential
+from vault_plugin.core.handled import Handled
 
 NAMES: Final = ("P1", "P2")
 IRREVERSIBLE: Final = frozenset({"refresh", "exchange", "reassert"})

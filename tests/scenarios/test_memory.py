@@ -181,3 +181,52 @@ def test_an_approval_that_came_to_nothing_gives_way_to_a_new_code(scene: Scene) 
     assert scene.ask("sign-in", "r2") == "CodeShown"
     assert scene.document(SignIn).state is SignInState.PENDING
     assert scene.document(Prompt).user_code
+
+
+def test_a_clock_set_back_makes_nobody_ask_without_a_pause(scene: Scene) -> None:
+    """Blocked an hour from now, as the clock says since: one try, and the next as late as ever."""
+    only_microsoft_is_left(scene)
+    scene.microsoft.blocked[ORGANIZATION] = 53003
+    scene.rotate()
+    scene.clock.set(-HOUR)
+    before = len(scene.microsoft.presented)
+    for _ in range(60):
+        scene.rotate()
+        scene.clock.advance(timedelta(seconds=2))
+
+    assert len(scene.microsoft.presented) <= before + 1
+    assert scene.credential().state is State.BLOCKED
+
+
+def test_a_verdict_that_does_not_count_yet_replaces_no_remedy(scene: Scene) -> None:
+    """Ask the administrator, it said; one AADSTS70000 is no reason to say "sign in again"."""
+    only_microsoft_is_left(scene)
+    scene.microsoft.blocked[ORGANIZATION] = 53003
+    scene.rotate()
+    told = scene.status().remedy
+    scene.microsoft.blocked.clear()
+    scene.microsoft.revoke(ORGANIZATION, 70000)
+    scene.clock.advance(timedelta(minutes=16))
+
+    scene.rotate()
+
+    assert (scene.credential().state, scene.status().remedy) == (State.BLOCKED, told)
+
+
+def test_a_dead_grant_is_told_where_rotation_needs_new_sessions(scene: Scene) -> None:
+    """There Microsoft's verdict falls in the middle of a rotation that a refresh ends well; it isn't asked each time."""
+    scene.veeam.old_access = "dies"
+    scene.signed_in()
+    for _ in range(40):
+        scene.until_due()
+        scene.prove(scene.rotate())
+    assert scene.facts("vbr").wants_new_session
+    scene.microsoft.revoke(ORGANIZATION, 50173)
+    before = len(scene.microsoft.presented)
+    for _ in range(5):
+        scene.clock.advance(timedelta(hours=1, minutes=1))
+        scene.rotate()
+
+    assert scene.credential().state is State.ACTIVE
+    assert "vb365 sign-in acme" in scene.status().remedy
+    assert len(scene.microsoft.presented) == before + 1

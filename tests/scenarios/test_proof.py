@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from tests.scenarios.stage import ORGANIZATION, Scene, goes_on
 from tests.simulators.http import Fault, Response
-from vault_plugin.core.credential import Rung
+from vault_plugin.core.credential import Credential, Rung
 from vault_plugin.core.published import Token
 from vault_plugin.core.states import Reason, State
 
@@ -101,6 +101,45 @@ def test_who_had_a_wrong_token_gets_the_next_only_when_it_is_proved(scene: Scene
     assert scene.publish()
     assert scene.veeam.accepts(scene.token())
     assert scene.status().text == ""
+
+
+def test_a_disproof_is_stored_whatever_goes_on_meanwhile(scene: Scene) -> None:
+    """An attempt that began, or a request that was noted, while VB365 was asked: the wrong token is published by nobody."""
+    wrong = Response(200, b'{"name": "evil.onmicrosoft.com"}')
+    scene.signed_in()
+    scene.ask("rotate", "r2")
+    scene.step()
+    held = scene.store.read(Credential, "acme")
+    assert held.document is not None
+    doubted = held.document.replace(proved=0, disproved=1)
+    scene.store.write("acme", doubted, cas=held.version)
+
+    def meanwhile() -> None:
+        scene.ask("rotate", "r3")
+
+    scene.veeam_server.faults.add(Fault("/organization", response=wrong, meanwhile=meanwhile))
+    stands = scene.prove()
+    assert stands.disproved == stands.generation == 2
+    assert stands.requested == "r3"
+    assert not scene.publish()
+
+
+def test_what_was_wrong_at_one_server_says_nothing_of_another(scene: Scene) -> None:
+    """Moved to a server that doesn't serve the call: its tokens are published as any other tenant's there."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
+    scene.signed_in()
+    scene.ask("revoke", "r2")
+    scene.specs.servers["vbr2"] = scene.specs.servers["vbr"]
+    scene.specs.tenants["acme"] = scene.specs.tenants["acme"].replace(server="vbr2")
+    scene.veeam_server.faults.add(Fault("/organization", times=None, response=Response(404)))
+    scene.ask("sign-in", "r3")
+    scene.approve()
+    scene.poll()
+    scene.complete()
+    scene.prove()
+
+    assert scene.publish()
+    assert scene.veeam.accepts(scene.token())
 
 
 def test_a_tombstone_waits_for_no_proof(scene: Scene) -> None:

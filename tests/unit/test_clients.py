@@ -137,7 +137,7 @@ def test_what_is_served_is_asked_for_with_patience_and_what_is_not_known_is_not_
 
     served.faults.clear()
     veeam.versions = set()
-    served.faults.add(Fault("/v5/ServiceInstance", drop="before"))
+    served.faults.add(Fault("/v8/ServiceInstance", drop="before"))
     with pytest.raises(EndpointRefused, match="didn't answer which versions"):
         VeeamClient().exchange(spec(served, authority), ORGANIZATION, ASSERTION, TIMEOUT)
 

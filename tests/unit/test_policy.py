@@ -240,13 +240,13 @@ def test_long_blocked_is_retried_hourly() -> None:
     ("held", "wait"),
     [
         pytest.param(credential(pair=pair(age=50 * MINUTE)), 75 * timedelta(seconds=1), id="backing off"),
-        pytest.param(credential(state=State.BLOCKED), 15 * MINUTE, id="blocked"),
+        pytest.param(credential(state=State.BLOCKED, since=NOW - 20 * MINUTE), 15 * MINUTE, id="blocked"),
         pytest.param(credential(state=State.BLOCKED, since=NOW - 3 * HOUR), HOUR, id="long blocked"),
-        pytest.param(credential(state=State.NEEDS_SIGN_IN), 24 * HOUR, id="a person is needed"),
+        pytest.param(credential(state=State.NEEDS_SIGN_IN, since=NOW - 25 * HOUR), 24 * HOUR, id="a person is needed"),
     ],
 )
 def test_a_clock_that_is_set_back_makes_no_wait_longer(held: Credential, wait: timedelta) -> None:
-    """An error of the future was stored before: nobody knows what is left of the wait, so it is over."""
+    """An error of the future was stored before: nobody knows what is left of its wait, so what is known before it counts."""
 
     def action(at: datetime) -> Action:
         erred = failure(age=NOW - at)

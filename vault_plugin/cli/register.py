@@ -83,6 +83,8 @@ def _print(plan: Plan) -> None:
         items = [{"object": i.title, "path": i.path, "body": i.body} for i in registration.items(plan)]
         print(output.dumps(items, indent=2))
         return
+    if plan.verified is None:
+        print("# As without --verified-requesters. Give the flag where the mount was registered with it.")
     for item in registration.items(plan):
         text = item.body.get("policy")
         print(f"# {item.title}\n# POST /v1/{item.path}")

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from vault_plugin.core.documents import Document, Part, Timestamp
+from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Event, Reason, State, move
 from vault_plugin.core.tenants import Binding
 
-HANDLED_KEPT: Final = 16
 FAILURES_KEPT: Final = 3
 CALLS_KEPT: Final = 8
 
@@ -106,6 +106,11 @@ class Failure(Part):
     verdict: str = ""
 
 
+def grant_is_dead(error: Failure | None) -> bool:
+    """Tell whether this is Microsoft's verdict that the grant is dead: nothing but a person's sign-in changes that."""
+    return error is not None and error.verdict == "GrantRejected"
+
+
 class Attempt(Part):
     """The journal entry of what is under way. `ladder` holds the rungs left to try, the current one first."""
 
@@ -136,21 +141,6 @@ class Attempt(Part):
     def lease(self) -> timedelta:
         """Return for how long an entry must be seen unchanged before another instance may take it over."""
         return self.deadline - self.started_at
-
-
-class Handled(Part):
-    """A request that had its effect. Written together with the effect; its outcome may be completed later."""
-
-    id: str
-    action: str
-    at: Timestamp
-    outcome: str
-    text: str = ""
-
-
-def keep_handled(handled: tuple[Handled, ...], entry: Handled) -> tuple[Handled, ...]:
-    """Return the list with this entry added, or in place of the one with the same id; the last 16."""
-    return (*(old for old in handled if old.id != entry.id), entry)[-HANDLED_KEPT:]
 
 
 class Credential(Document):
@@ -213,9 +203,10 @@ class Credential(Document):
 
     def accepted(self, pair: TokenPair, *, session: str, reason: Reason, now: datetime) -> "Credential":
         """Store the pair that Veeam gave. The attempt ends, whoever's entry stands there."""
-        generation, error = self.generation + 1, self.last_error
+        generation = self.generation + 1
         # Microsoft's verdict on the grant stands though Veeam still refreshes: a person will be needed.
-        grant_is_dead = error is not None and error.verdict and error.rung is Rung.REASSERT and reason in REFRESHES
+        told = (self.last_error, *(self.attempt.rejections if self.attempt else ()))
+        dead = [error for error in told if grant_is_dead(error)] if reason in REFRESHES else []
         # Written over another's entry or over a failure, this is still a pair that Veeam gave: the table's only
         # way to `active` is through an attempt, and there was one: ours.
         state = move(State.ROTATING, Event.ACCEPTED)
@@ -228,7 +219,7 @@ class Credential(Document):
             session=session,
             attempt=None,
             failures=(),
-            last_error=error if grant_is_dead else None,
+            last_error=dead[-1] if dead else None,
             last_rotation_at=now,
             reasserted_at=now if reason is Reason.REASSERTED else self.reasserted_at,
         )
@@ -236,13 +227,14 @@ class Credential(Document):
     def deferred(self, failure: Failure, reason: Reason, now: datetime, *, passing: bool = False) -> "Credential":
         """End the attempt without a verdict. The state is as it was before.
 
-        So is what a person was told to do, if there is nothing to do about this failure (`passing`).
+        So is what a person was told to do, if there is nothing to do about this failure (`passing`), or if it is to sign in.
         """
-        entry, told = self.attempt, self.last_error
-        waits = entry is not None and entry.before is not State.ACTIVE and entry.purpose is Purpose.ROTATION
-        shown = failure
-        if passing and waits and entry is not None and told is not None:
-            reason, shown = entry.before_reason, told
+        entry, told, shown = self.attempt, self.last_error, failure
+        if entry is not None and told is not None and entry.purpose is not Purpose.SIGN_IN:
+            before = entry.before
+            if before is State.NEEDS_SIGN_IN or (passing and (before is State.BLOCKED or grant_is_dead(told))):
+                shown = told
+                reason = reason if before is State.ACTIVE else entry.before_reason
         moved = self._moved(Event.DEFERRED, reason, now)
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if failure.answered else self.failures
         return moved._tried("Failed", failure.text, now).replace(
@@ -263,9 +255,12 @@ class Credential(Document):
         probes = (*(old for old in self.probes if old.rung is not probe.rung), probe) if probe else self.probes
         return self.replace(proved=self.generation, proved_at=now, probes=probes)
 
-    def disproven(self, failure: Failure, reason: Reason, now: datetime) -> "Credential":
-        """Note that the stored pair's access token doesn't do what it must: nobody is to read it."""
-        return self._moved(Event.DISPROVED, reason, now).replace(disproved=self.generation, last_error=failure)
+    def disproven(self, generation: int, failure: Failure, reason: Reason, now: datetime) -> "Credential":
+        """Note that this generation's access token doesn't do what it must: nobody is to read it, nor one after it unproved."""
+        noted = self.replace(disproved=max(self.disproved, generation))
+        if self.state is not State.ACTIVE or self.generation != generation:
+            return noted  # whatever goes on meanwhile ends as it ends
+        return noted._moved(Event.DISPROVED, reason, now).replace(last_error=failure)
 
     def revoked(self, now: datetime) -> "Credential":
         """Take it out of service: no secret stays."""

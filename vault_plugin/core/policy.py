@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Assertion, Credential, Purpose, Rung
+from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Assertion, Credential, Purpose, Rung, grant_is_dead
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -74,7 +74,8 @@ class View:
 def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
     """Return the rungs that can work, in order: cheapest first.
 
-    A refresh goes last where it kills what consumers hold, and where somebody may still sleep on the same refresh token.
+    A refresh goes last where it kills what consumers hold, and where somebody may still sleep on the same refresh token;
+    only a grant that Microsoft has called dead goes behind it.
     """
     rungs = []
     if credential.assertion is not None and credential.assertion.expires_at > now:
@@ -85,6 +86,9 @@ def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tu
     if pair is not None and not pair.spent:
         last = facts.wants_new_session or pair.doubtful
         rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
+        if Rung.REASSERT in rungs and grant_is_dead(credential.last_error) and not pair.doubtful:
+            rungs.remove(Rung.REASSERT)
+            rungs.append(Rung.REASSERT)
     return tuple(rungs)
 
 
@@ -191,17 +195,18 @@ def _requested(view: View, now: datetime, policy: Policy) -> Action | None:
     return Action(Do.ATTEMPT, Reason.REQUESTED, ladder=rungs)
 
 
-def _last_try(credential: Credential) -> datetime:
-    """Return when an attempt ended last, for a credential that has to wait between two."""
+def _last_try(credential: Credential, now: datetime) -> datetime:
+    """Return when an attempt ended last. What lies in the future was noted before the clock was set back, and says nothing."""
     error = credential.last_error
-    return max(credential.since, error.at if error else credential.since, credential.tried_at or credential.since)
+    known = (credential.since, error.at if error else None, credential.tried_at)
+    return max((at for at in known if at is not None and at <= now), default=credential.since)
 
 
 def _needs_sign_in(view: View, now: datetime, policy: Policy) -> Action | None:
     credential = view.credential
     if credential.state is not State.NEEDS_SIGN_IN:
         return None
-    at = _last_try(credential) + policy.silent_retry_after
+    at = _last_try(credential, now) + policy.silent_retry_after
     rungs = full_ladder(credential, now, view.facts)
     if lasts(at, policy.silent_retry_after, now) or not rungs:
         return Action(Do.HOLD, credential.reason, at=at if rungs else None)
@@ -212,7 +217,7 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
     credential = view.credential
     if credential.state is not State.BLOCKED:
         return None
-    last = _last_try(credential)
+    last = _last_try(credential, now)
     long_blocked = last - credential.since >= policy.blocked_hourly_after
     wait = timedelta(hours=1) if long_blocked else policy.blocked_retry_after
     at = last + wait

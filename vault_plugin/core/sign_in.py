@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Final
 
-from vault_plugin.core.credential import Assertion, Handled
+from vault_plugin.core.credential import Assertion
 from vault_plugin.core.documents import Document, Duration, Timestamp
 from vault_plugin.core.errors import IllegalTransition
+from vault_plugin.core.handled import Handled
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Binding

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from vault_plugin.core.errors import ConfigurationError, StoreDenied, StoreUnavailable
 from vault_plugin.core.secret import Secret
 from vault_plugin.vault import policies
-from vault_plugin.vault.answers import Outcome, error_of, outcome_of
+from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
 from vault_plugin.vault.connection import Answer, Connection, NoAnswer
 
 AuthMethod = Literal["approle", "kubernetes", "jwt"]
@@ -143,6 +143,8 @@ def _as_registered(connection: Connection, plan: Plan) -> Plan:
     if plan.verified is not None:
         return plan
     answer = _request(connection, "GET", f"sys/policies/acl/{policies.prefix_of(plan.mount)}-operator", None)
+    if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
+        raise error_of(answer, "reading the operators' policy")
     return replace(plan, verified=policies.verifies(str(answer.data.get("policy", ""))))
 
 

@@ -115,15 +115,14 @@ class VeeamClient:
 
         Asked anonymously, outside the token endpoint's throttle.
         """
-        served, answered = [], True
+        served: list[str] = []
         for version in messages.VERSIONS:
             try:
                 answer = self._send(server, "GET", f"{version}/ServiceInstance", None, {}, PROBE_TIMEOUT)
             except BackupServerUnavailable:
-                answered = False
-            else:
-                served += [version] if answer.status in (200, 401, 403) else []
-        return served, answered
+                return served, False
+            served += [version] if answer.status in (200, 401, 403) else []
+        return served, True
 
     def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> messages.Answer:
         headers = {"Authorization": f"Bearer {access_token.reveal()}"}

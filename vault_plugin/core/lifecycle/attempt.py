@@ -200,6 +200,7 @@ def _adopted(current: Credential, grant: Grant) -> Credential:
         binding=grant.binding,
         sign_in_id=grant.sign_in_id,
         pair=current.pair if same else None,
+        disproved=current.disproved if same else 0,
     )
 
 
@@ -237,7 +238,8 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
     now = world.clock.now()
     entry = run.attempt
     failure = failure_of(error, entry.rung, now)
-    if failure.verdict and not confirmed(error, run.credential, now, world.policy):
+    unsure = bool(failure.verdict) and not confirmed(error, run.credential, now, world.policy)
+    if unsure:
         failure = failure.replace(verdict="", answered=True)
     spent = entry.rung is Rung.REFRESH and bool(failure.verdict)
 
@@ -245,7 +247,7 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
         if current.attempt is None or current.attempt.id != entry.id:
             return None
         if not failure.verdict:
-            passing = error.retryable and error.remedy() == error.default_remedy
+            passing = unsure or (error.retryable and error.remedy() == error.default_remedy)
             return current.deferred(failure, Reason.RETRYING, now, passing=passing)
         rejections = (*entry.rejections, failure)
         rest = entry.ladder[1:]

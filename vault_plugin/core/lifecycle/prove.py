@@ -88,26 +88,33 @@ def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
 
 
 def _note(world: World, name: str, credential: Credential, probe: Probe | None) -> Credential:
-    return _store(world, name, credential, WAITS, lambda current: current.proven(probe, world.clock.now()))
+    def change(current: Credential) -> Credential | None:
+        same = current.state in WAITS and current.generation == credential.generation
+        return current.proven(probe, world.clock.now()) if same else None
+
+    return _store(world, name, change)
 
 
 def _disproved(world: World, name: str, credential: Credential, failure: Failure, reason: Reason) -> Credential:
     shown = failure.replace(reason=reason, remedy=REMEDIES[reason])
-    active = frozenset({State.ACTIVE})
-    return _store(world, name, credential, active, lambda current: current.disproven(shown, reason, world.clock.now()))
+
+    def change(current: Credential) -> Credential | None:
+        gone = current.state is State.REVOKED
+        return None if gone else current.disproven(credential.generation, shown, reason, world.clock.now())
+
+    return _store(world, name, change)
 
 
-def _store(
-    world: World, name: str, proved: Credential, states: frozenset[State], change: Callable[[Credential], Credential]
-) -> Credential:
-    """Write what was found, if it is in one of these states and its pair the same: else the next proof says it."""
-    stored = world.store.read(Credential, name)
-    current = credential_of(stored, world.clock.now())
-    if current.state not in states or current.generation != proved.generation:
-        return current
-    changed = change(current)
-    try:
-        world.store.write(name, changed, cas=stored.version, give_up_after=PATIENCE)
-    except VersionConflict:
-        return credential_of(world.store.read(Credential, name), world.clock.now())
-    return changed
+def _store(world: World, name: str, change: Callable[[Credential], Credential | None]) -> Credential:
+    """Write what was found into whatever stands by now, unless it says nothing of that; return what stands."""
+    while True:
+        stored = world.store.read(Credential, name)
+        current = credential_of(stored, world.clock.now())
+        changed = change(current)
+        if changed is None:
+            return current
+        try:
+            world.store.write(name, changed, cas=stored.version, give_up_after=PATIENCE)
+        except VersionConflict:
+            continue
+        return changed

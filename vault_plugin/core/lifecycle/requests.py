@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vault_plugin.core.credential import Credential, Handled, keep_handled
+from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import AuthorizationServerError, BackupServerError
+from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.lifecycle import sign_in as signing_in
 from vault_plugin.core.lifecycle.gather import credential_of, refusal, view_of
 from vault_plugin.core.lifecycle.latest import offer

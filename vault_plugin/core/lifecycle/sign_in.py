@@ -8,8 +8,9 @@ import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 
-from vault_plugin.core.credential import Credential, Handled, keep_handled
+from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import AuthorizationServerUnavailable, VersionConflict
+from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.lifecycle.gather import refusal
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.ports import Approved, Ended, Pending, PollResult, World

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vault_plugin.core.credential import Credential, Failure, Handled, Rung
+from vault_plugin.core.credential import Credential, Failure, Rung
+from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.names import fill
@@ -62,7 +63,7 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
     text = action.text or (shown.text if shown else "")
     remedy = HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential))
     if credential.distrusted and credential.disproved < credential.generation and not held:
-        text, remedy = text or UNPROVED, remedy or _UNPROVED_REMEDY
+        text, remedy = UNPROVED, _UNPROVED_REMEDY
     if not (text or remedy or held) and pair and tenant and _too_slow(pair.life, view.reread, policy, late=kills):
         every, live = _length(view.reread), _length(pair.life)
         text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
