@@ -5,6 +5,7 @@ from datetime import timedelta
 from tests.scenarios.stage import ORGANIZATION, Scene, goes_on
 from tests.simulators.http import Fault, Response
 from vault_plugin.core.credential import Credential, Rung
+from vault_plugin.core.lifecycle.prove import prove
 from vault_plugin.core.published import Token
 from vault_plugin.core.states import Reason, State
 
@@ -122,6 +123,46 @@ def test_a_disproof_is_stored_whatever_goes_on_meanwhile(scene: Scene) -> None:
     assert stands.disproved == stands.generation == 2
     assert stands.requested == "r3"
     assert not scene.publish()
+
+
+def test_a_late_word_of_an_old_server_says_nothing_of_the_new_one(scene: Scene) -> None:
+    """The proof hung while the tenant was moved and signed in there."""
+    scene.ask("sign-in")
+    scene.approve()
+    scene.poll()
+    scene.complete()
+    old = scene.credential()
+
+    def moved() -> None:
+        scene.specs.servers["vbr2"] = scene.specs.servers["vbr"]
+        scene.specs.tenants["acme"] = scene.specs.tenants["acme"].replace(server="vbr2")
+        scene.ask("sign-in", "r2")
+        scene.approve()
+        scene.poll()
+        scene.complete()
+
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(401), meanwhile=moved))
+    prove(scene.world, "acme", old)
+
+    assert scene.credential().generation == old.generation + 1
+    assert not scene.credential().distrusted
+    assert scene.publish()
+
+
+def test_a_person_who_is_needed_is_told_so_though_a_token_was_never_proved(scene: Scene) -> None:
+    """What holds the publication up is then the least of it."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
+    scene.signed_in()
+    scene.clock.advance(timedelta(minutes=16))
+    scene.veeam_server.faults.add(Fault("/organization", times=None, response=Response(503)))
+    scene.prove(scene.rotate())
+    scene.veeam.revoke_all()
+    scene.microsoft.revoke(ORGANIZATION, 50173)
+    scene.clock.advance(timedelta(hours=2))
+    scene.rotate()
+
+    assert scene.status().state == "needs_sign_in"
+    assert "vb365 sign-in acme" in scene.status().remedy
 
 
 def test_what_was_wrong_at_one_server_says_nothing_of_another(scene: Scene) -> None:

@@ -202,6 +202,11 @@ class Binding(Part):
     #: Microsoft's ``tid`` of who signed in; empty before the sign-in, and where no token says.
     tenant_id: str = ""
 
+    @property
+    def token_for(self) -> tuple[str, str]:
+        """Return what a Veeam token is good for: a server and an organization."""
+        return self.server, self.organization
+
 
 #: The fields that the operator chooses; `tenant_id` is what the sign-in showed.
 BOUND: Final = ("authority", "client_id", "scope", "organization", "server")

@@ -194,7 +194,7 @@ def _useless(rung: Rung, session: str, current: Credential) -> bool:
 def _adopted(current: Credential, grant: Grant) -> Credential:
     """Put a sign-in's grant in the place of the old one. A pair that was made for another server goes with it."""
     old = current.binding
-    same = old is not None and (old.server, old.organization) == (grant.binding.server, grant.binding.organization)
+    same = old is not None and old.token_for == grant.binding.token_for
     return current.replace(
         assertion=grant.assertion,
         binding=grant.binding,

@@ -99,8 +99,11 @@ def _disproved(world: World, name: str, credential: Credential, failure: Failure
     shown = failure.replace(reason=reason, remedy=REMEDIES[reason])
 
     def change(current: Credential) -> Credential | None:
-        gone = current.state is State.REVOKED
-        return None if gone else current.disproven(credential.generation, shown, reason, world.clock.now())
+        proved, now_bound = credential.binding, current.binding
+        elsewhere = proved is None or now_bound is None or proved.token_for != now_bound.token_for
+        if elsewhere or current.state is State.REVOKED:
+            return None
+        return current.disproven(credential.generation, shown, reason, world.clock.now())
 
     return _store(world, name, change)
 

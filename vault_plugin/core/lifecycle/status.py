@@ -62,8 +62,9 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
 
     text = action.text or (shown.text if shown else "")
     remedy = HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential))
-    if credential.distrusted and credential.disproved < credential.generation and not held:
-        text, remedy = UNPROVED, _UNPROVED_REMEDY
+    if credential.distrusted and credential.state in (State.ACTIVE, State.ROTATING) and not held:
+        wrong = credential.disproved == credential.generation
+        text, remedy = (DISPROVED, _DISPROVED_REMEDY) if wrong else (UNPROVED, _UNPROVED_REMEDY)
     if not (text or remedy or held) and pair and tenant and _too_slow(pair.life, view.reread, policy, late=kills):
         every, live = _length(view.reread), _length(pair.life)
         text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
@@ -110,6 +111,8 @@ HOLDS = {
 
 
 UNPROVED = "the new token isn't published: the one before was wrong, and the server doesn't answer what this one is for"
+DISPROVED = "the token isn't published: the server says that it isn't what it should be; the next rotation brings another"
+_DISPROVED_REMEDY = "Check the tenant's organization, and that VB365's REST API admits more than restore operators."
 _UNPROVED_REMEDY = "It is asked again by itself. Check that VB365 answers GET /Organization: vb365 server show SERVER."
 TOO_SLOW = (
     "Have consumers read more often (vb365 tenant set NAME --consumer-reread), "
