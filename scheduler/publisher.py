@@ -1,5 +1,6 @@
 """Writes what others read: the token, once it is proved, and the status, off the rotation's path."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,10 @@ class Publisher:
         self._sign_ins: dict[str, SignInSeen] = {}
         #: Whose status is to be written, with the credential if it was just written (it needs no reading then).
         self._to_tell: dict[str, Credential | None] = {}
+        #: Whose is being written: another thread with something newer waits for it, else the older would stand.
+        self._telling: set[str] = set()
+        #: The generation that was told last: a revocation may overtake the rotation that ended just before it.
+        self._told: dict[str, int] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="status")
@@ -99,9 +104,12 @@ class Publisher:
         self._sign_ins[name] = seen(sign_in)
 
     def tell(self, name: str, credential: Credential | None = None) -> None:
-        """Write the status soon; several wishes become one write."""
+        """Write the status soon; several wishes become one write, and the last of them is what stands.
+
+        A `credential` that was just written needs no reading; one that was read may be old by now.
+        """
         with self._lock:
-            waits = name in self._to_tell
+            waits = name in self._to_tell or name in self._telling
             self._to_tell[name] = credential
         if not waits:
             self._writers.submit(self._tell, name)
@@ -131,11 +139,23 @@ class Publisher:
         self._writers.shutdown(wait=True, cancel_futures=True)
 
     def _tell(self, name: str) -> None:
-        world = self._world
         with self._lock:
             credential = self._to_tell.pop(name, None)
+            self._telling.add(name)
+        self._tell_now(name, credential)
+        with self._lock:
+            self._telling.discard(name)
+            again = name in self._to_tell
+        if again:
+            with contextlib.suppress(RuntimeError):  # stopped meanwhile: whoever leads next tells what is recent
+                self._writers.submit(self._tell, name)
+
+    def _tell_now(self, name: str, credential: Credential | None) -> None:
+        world = self._world
         try:
-            held = credential or credential_of(world.store.read(Credential, name), world.clock.now())
+            if credential is None or credential.generation < self._told.get(name, 0):
+                credential = credential_of(world.store.read(Credential, name), world.clock.now())
+            held, self._told[name] = credential, credential.generation
             if name not in self._sign_ins:
                 self.saw(name, world.store.read(SignIn, name).document)
             delay = self._delay_of(held.binding.server) if held.binding else timedelta(0)

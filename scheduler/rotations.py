@@ -248,7 +248,7 @@ class Rotations:
             wait = HELD_RETRY if held else self._world.policy.exchange_retry_after[len(credential.failures)]
             not_before = done.action.at or now + wait
         self._plan(name, credential, not_before=not_before)
-        self._publisher.tell(name, credential)
+        self._publisher.tell(name, credential if done.called else None)
 
     def _report(self, name: str, done: Step) -> None:
         outcome = "superseded" if done.superseded else "failed" if done.error else "accepted"

@@ -215,7 +215,7 @@ class Term:
             self._publisher.publish(name, credential)
         recent = self._world.clock.now() - _changed_at(credential) < RECENT
         if recent or credential.state is not State.ACTIVE:
-            self._publisher.tell(name, credential)
+            self._publisher.tell(name)
 
     def _look_again(self, name: str) -> None:
         """Read a tenant's documents again, plan anew, and tell what changed."""
@@ -223,7 +223,7 @@ class Term:
         changed = self._specs.load(TenantSpec, name)
         credential = self._rotations.load(name)
         if changed or (before.state, before.generation) != (credential.state, credential.generation):
-            self._publisher.tell(name, credential)
+            self._publisher.tell(name)
 
     def _list(self) -> None:
         """Find what other clients wrote: new and vanished names, and every document again within ten minutes."""
@@ -247,11 +247,11 @@ class Term:
         if action in ("sign-in", "cancel", "revoke", "remove"):
             self._sign_ins.begun(name)
         try:
-            credential = self._rotations.load(name)
+            self._rotations.load(name)
         except StoreError as error:
             log.warning("not_planned", tenant=name, reason=error.reason)
         else:
-            self._publisher.tell(name, credential)
+            self._publisher.tell(name)
 
 
 def _changed_at(credential: Credential) -> datetime:
