@@ -369,7 +369,9 @@ def main() -> int:
             figures = played.figures()
     print(json.dumps(figures, indent=2))
     print("\n".join(wrong) or "nothing else is wrong")
-    return 1 if wrong or figures["expired_reads"] or figures["reads_older_than_the_one_before"] else 0
+    # Standbys that are read from lag for a moment; the node that leads doesn't.
+    went_back = options.balance == "leader" and figures["reads_older_than_the_one_before"]
+    return 1 if wrong or figures["expired_reads"] or went_back else 0
 
 
 if __name__ == "__main__":
