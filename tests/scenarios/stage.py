@@ -122,11 +122,15 @@ class Scene:
     def complete(self) -> Step | None:
         return adopt(self.world, "acme")
 
-    def signed_in(self) -> Credential:
-        """Play a whole sign-in, and publish."""
-        assert self.ask("sign-in") == "CodeShown"
+    def approved(self, request_id: str = "r1") -> None:
+        """Play a sign-in up to Microsoft's approval."""
+        assert self.ask("sign-in", request_id) == "CodeShown"
         self.approve()
         self.poll()
+
+    def signed_in(self) -> Credential:
+        """Play a whole sign-in, and publish."""
+        self.approved()
         self.complete()
         self.prove()
         self.publish()

@@ -155,9 +155,7 @@ def test_microsofts_trouble_is_not_a_failing_at_veeam(scene: Scene, answer: Resp
 
 def test_an_approval_is_kept_when_somebody_asks_again_while_veeam_is_down(scene: Scene) -> None:
     """As long as the assertion lives, though the code is over; then a new code is shown."""
-    scene.ask("sign-in")
-    scene.approve()
-    scene.poll()
+    scene.approved()
     scene.veeam_server.faults.add(Fault("/token", times=None, response=Response(503)))
     scene.complete()
     approved = scene.document(SignIn)
@@ -173,9 +171,7 @@ def test_an_approval_is_kept_when_somebody_asks_again_while_veeam_is_down(scene:
 
 def test_an_approval_that_came_to_nothing_gives_way_to_a_new_code(scene: Scene) -> None:
     """Nobody could exchange it any more."""
-    scene.ask("sign-in")
-    scene.approve()
-    scene.poll()
+    scene.approved()
     scene.clock.advance(2 * HOUR)
 
     assert scene.ask("sign-in", "r2") == "CodeShown"

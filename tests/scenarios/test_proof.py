@@ -34,6 +34,15 @@ def daily(scene: Scene) -> None:
         rotated(scene)
 
 
+def unproved(scene: Scene) -> None:
+    """Get a token for somebody else, and then one of which VB365 doesn't say whose it is."""
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
+    scene.signed_in()
+    scene.clock.advance(timedelta(minutes=16))
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))
+    scene.prove(scene.rotate())
+
+
 def test_a_new_token_is_proved_after_a_sign_in_and_once_a_day(scene: Scene) -> None:
     """Once, by one call; a day later again, with a look at the old token."""
     held = scene.signed_in()
@@ -83,11 +92,7 @@ def test_a_token_of_another_organization_is_not_published(scene: Scene) -> None:
 
 def test_who_had_a_wrong_token_gets_the_next_only_when_it_is_proved(scene: Scene) -> None:
     """Nobody knows what the token after it is for while the proof goes unanswered; it is asked again."""
-    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
-    scene.signed_in()
-    scene.clock.advance(timedelta(minutes=16))
-    scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))
-    scene.prove(scene.rotate())
+    unproved(scene)
     assert scene.credential().generation == 2
     assert not scene.publish()
     assert scene.store.read(Token, "acme").document is None
@@ -127,18 +132,14 @@ def test_a_disproof_is_stored_whatever_goes_on_meanwhile(scene: Scene) -> None:
 
 def test_a_late_word_of_an_old_server_says_nothing_of_the_new_one(scene: Scene) -> None:
     """The proof hung while the tenant was moved and signed in there."""
-    scene.ask("sign-in")
-    scene.approve()
-    scene.poll()
+    scene.approved()
     scene.complete()
     old = scene.credential()
 
     def moved() -> None:
         scene.specs.servers["vbr2"] = scene.specs.servers["vbr"]
         scene.specs.tenants["acme"] = scene.specs.tenants["acme"].replace(server="vbr2")
-        scene.ask("sign-in", "r2")
-        scene.approve()
-        scene.poll()
+        scene.approved("r2")
         scene.complete()
 
     scene.veeam_server.faults.add(Fault("/organization", response=Response(401), meanwhile=moved))
@@ -173,9 +174,7 @@ def test_what_was_wrong_at_one_server_says_nothing_of_another(scene: Scene) -> N
     scene.specs.servers["vbr2"] = scene.specs.servers["vbr"]
     scene.specs.tenants["acme"] = scene.specs.tenants["acme"].replace(server="vbr2")
     scene.veeam_server.faults.add(Fault("/organization", times=None, response=Response(404)))
-    scene.ask("sign-in", "r3")
-    scene.approve()
-    scene.poll()
+    scene.approved("r3")
     scene.complete()
     scene.prove()
 
@@ -195,11 +194,7 @@ def test_a_tombstone_waits_for_no_proof(scene: Scene) -> None:
 
 def test_a_good_token_of_a_blocked_credential_is_proved_all_the_same(scene: Scene) -> None:
     """Its proof went unanswered, and then Veeam rejected the next rotation: consumers still get what works."""
-    scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"name": "evil.onmicrosoft.com"}')))
-    scene.signed_in()
-    scene.clock.advance(timedelta(minutes=16))
-    scene.veeam_server.faults.add(Fault("/organization", response=Response(503)))
-    scene.prove(scene.rotate())
+    unproved(scene)
     scene.until_due()
     scene.veeam_server.faults.add(Fault("/v8/token", times=None, response=Response(400)))
     scene.rotate()

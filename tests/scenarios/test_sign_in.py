@@ -103,9 +103,7 @@ def test_a_clock_that_is_set_puts_no_poll_off(scene: Scene, minutes: int) -> Non
 
 def test_a_clock_that_is_set_back_puts_no_exchange_off(scene: Scene) -> None:
     """An error of the future was stored before: nobody knows what is left of the wait."""
-    scene.ask("sign-in")
-    scene.approve()
-    scene.poll()
+    scene.approved()
     scene.clock.advance(MINUTE)
     scene.veeam_server.faults.add(Fault("/token", response=Response(500)))
     scene.complete()
@@ -170,9 +168,7 @@ def test_the_last_poll_comes_at_expiry(scene: Scene) -> None:
 def test_somebody_else_than_expected_is_refused(scene: Scene) -> None:
     """The tokens of a wrong account are dropped."""
     scene.specs.tenants["acme"] = scene.specs.tenants["acme"].replace(expected_account="backup@contoso.onmicrosoft.com")
-    scene.ask("sign-in")
-    scene.approve()
-    scene.poll()
+    scene.approved()
 
     ended: SignIn = scene.document(SignIn)
     assert ended.outcome is Reason.WRONG_ACCOUNT
@@ -186,9 +182,7 @@ def test_another_tenant_than_before_is_refused(scene: Scene) -> None:
     scene.signed_in()
     presented = len(scene.veeam.presented)
     scene.microsoft.moved[ORGANIZATION] = "fabrikam.onmicrosoft.com"
-    scene.ask("sign-in", "r2")
-    scene.approve()
-    scene.poll()
+    scene.approved("r2")
 
     ended: SignIn = scene.document(SignIn)
     assert ended.outcome is Reason.WRONG_TENANT
@@ -198,9 +192,7 @@ def test_another_tenant_than_before_is_refused(scene: Scene) -> None:
     assert scene.credential().state is State.ACTIVE
 
     scene.microsoft.moved.clear()
-    scene.ask("sign-in", "r3")
-    scene.approve()
-    scene.poll()
+    scene.approved("r3")
     assert scene.document(SignIn).state is SignInState.APPROVED
 
 

@@ -86,9 +86,8 @@ def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tu
     if pair is not None and not pair.spent:
         last = facts.wants_new_session or pair.doubtful
         rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
-        if Rung.REASSERT in rungs and grant_is_dead(credential.last_error) and not pair.doubtful:
-            rungs.remove(Rung.REASSERT)
-            rungs.append(Rung.REASSERT)
+        if grant_is_dead(credential.last_error) and not pair.doubtful:
+            rungs.sort(key=lambda rung: rung is Rung.REASSERT)
     return tuple(rungs)
 
 

@@ -45,20 +45,24 @@ def offer(
     version: int,
     current: Credential,
     change: Callable[[Credential], Credential | None],
+    give_up_after: timedelta | None = None,
 ) -> tuple[Credential, bool]:
-    """Offer a change until it is stored or superseded (`change` returns None). Never gives up while the process lives.
+    """Offer a change until it is stored or superseded (`change` returns None). Never gives up unless told when.
 
     Returns:
         The credential that stands now, and whether it is what was offered.
+
+    Raises:
+        StoreError: Vault's trouble, if it may be given up.
     """
     while True:
         wanted = change(current)
         if wanted is None:
             return current, False
         try:
-            world.store.write(name, wanted, cas=version)
+            world.store.write(name, wanted, cas=version, give_up_after=give_up_after)
         except VersionConflict:
-            stored = world.store.read(Credential, name, patient=True)
+            stored = world.store.read(Credential, name, patient=give_up_after is None)
             version, current = stored.version, credential_of(stored, world.clock.now())
         else:
             return wanted, True

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from vault_plugin.core.credential import Credential, Failure, Probe, Rung
-from vault_plugin.core.errors import BackupServerError, EndpointRefused, TokenRejected, VersionConflict
+from vault_plugin.core.errors import BackupServerError, EndpointRefused, TokenRejected
 from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import credential_of, facts_of
+from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.verdicts import failure_of
 from vault_plugin.core.names import LONGEST, is_tenant_id
 from vault_plugin.core.ports import World
@@ -110,14 +111,6 @@ def _disproved(world: World, name: str, credential: Credential, failure: Failure
 
 def _store(world: World, name: str, change: Callable[[Credential], Credential | None]) -> Credential:
     """Write what was found into whatever stands by now, unless it says nothing of that; return what stands."""
-    while True:
-        stored = world.store.read(Credential, name)
-        current = credential_of(stored, world.clock.now())
-        changed = change(current)
-        if changed is None:
-            return current
-        try:
-            world.store.write(name, changed, cas=stored.version, give_up_after=PATIENCE)
-        except VersionConflict:
-            continue
-        return changed
+    stored = world.store.read(Credential, name)
+    current = credential_of(stored, world.clock.now())
+    return offer(world, name, stored.version, current, change, give_up_after=PATIENCE)[0]
