@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import reading, rotating, scale, signing_in
 from bench.report import Table
 from bench.stage import Measured, Stage
-from tests.openbao import binary
+from tests.servers.node import binary
 
 SIZES = (1_000, 10_000)
 QUICK_SIZES = (1_000, 2_000)

@@ -8,22 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 
 THREADS = 16
 
 Documents = Iterable[tuple[str, dict[str, Any]]]
 
 
-def load(bao: OpenBao, mount: str, documents: Documents) -> int:
+def load(vault: VaultServer, mount: str, documents: Documents) -> int:
     """Write each document to its path, which must be absent; return how many there were.
 
     Raises:
-        RuntimeError: OpenBao refused one.
+        RuntimeError: VaultServer refused one.
     """
     source, lock = iter(documents), threading.Lock()
     with ThreadPoolExecutor(THREADS) as pool:
-        return sum(pool.map(lambda _: _write(bao, mount, _taken(source, lock)), range(THREADS)))
+        return sum(pool.map(lambda _: _write(vault, mount, _taken(source, lock)), range(THREADS)))
 
 
 def _taken(source: Iterator[tuple[str, dict[str, Any]]], lock: threading.Lock) -> Documents:
@@ -35,10 +35,10 @@ def _taken(source: Iterator[tuple[str, dict[str, Any]]], lock: threading.Lock) -
         yield taken
 
 
-def _write(bao: OpenBao, mount: str, documents: Documents) -> int:
-    parts, written = urlsplit(bao.url), 0
+def _write(vault: VaultServer, mount: str, documents: Documents) -> int:
+    parts, written = urlsplit(vault.url), 0
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
-    headers = {"X-Vault-Token": bao.token, "Content-Type": "application/json"}
+    headers = {"X-Vault-Token": vault.token, "Content-Type": "application/json"}
     for path, content in documents:
         body = json.dumps({"options": {"cas": 0}, "data": content})
         connection.request("POST", f"/v1/{mount}/data/{path}", body, headers)

@@ -16,16 +16,18 @@ THREADS = 4
 def measure(stage: Stage, deployment: Measured, name: str, rounds: int, seconds: float) -> list[Table]:
     """Take turns: the token as a consumer reads it, and the same content elsewhere."""
     plain, path = stage.plain_mount(), f"tokens/{name}"
-    loader.load(stage.bao, plain, [(path, deployment.document(path))])
-    stage.bao.api("PUT", f"sys/policies/acl/{plain}", {"policy": f'path "{plain}/data/tokens/*" {{ capabilities = ["read"] }}'})
+    loader.load(stage.vault, plain, [(path, deployment.document(path))])
+    stage.vault.api(
+        "PUT", f"sys/policies/acl/{plain}", {"policy": f'path "{plain}/data/tokens/*" {{ capabilities = ["read"] }}'}
+    )
     readers = {
-        "tokens/NAME": (deployment.mount, stage.bao.token_for(f"{deployment.mount}-consumer")),
-        "plain KV": (plain, stage.bao.token_for(plain)),
+        "tokens/NAME": (deployment.mount, stage.vault.token_for(f"{deployment.mount}-consumer")),
+        "plain KV": (plain, stage.vault.token_for(plain)),
     }
     seen: dict[str, list[list[float]]] = {what: [] for what in readers}
     for _ in range(rounds):
         for what, (mount, token) in readers.items():
-            seen[what].append(_read(stage.bao.url, f"{mount}/data/{path}", token, seconds))
+            seen[what].append(_read(stage.vault.url, f"{mount}/data/{path}", token, seconds))
     table = Table(f"Consumers, {THREADS} at once", ("what", "reads/s", "median ms", "99th percentile ms"))
     for what, samples in seen.items():
         table.add(

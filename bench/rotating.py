@@ -18,7 +18,7 @@ from typing import Any, Self
 from bench import documents, loader
 from bench.report import Table, spread, verdict
 from bench.stage import Measured, Stage
-from tests.openbao import clean_environment
+from tests.servers.node import clean_environment
 from tests.service.deployment import ROOT
 from vault_plugin.core.lanes import IN_FLIGHT
 
@@ -55,8 +55,8 @@ class FloorProcess:
             cwd=ROOT, env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         settings = {
-            "vault": f"{stage.bao.url}/v1/{mount}/data",
-            "token": stage.bao.token,
+            "vault": f"{stage.vault.url}/v1/{mount}/data",
+            "token": stage.vault.token,
             "veeam": stage.veeam.url,
             "ca": stage.veeam.ca,
             "documents": samples,
@@ -89,9 +89,9 @@ def prepare(stage: Stage) -> tuple[Measured, str]:
     """Write what both need; return the service's deployment and the floor's mount."""
     deployment, mount, now = stage.deployment(), stage.plain_mount(), datetime.now(UTC)
     stage.veeam.set(token_life=LIFE, delay=0)
-    loader.load(stage.bao, deployment.mount, ((f"servers/s{number}", stage.server()) for number in range(SERVERS)))
+    loader.load(stage.vault, deployment.mount, ((f"servers/s{number}", stage.server()) for number in range(SERVERS)))
     for each, names in ((deployment.mount, NAMES), (mount, FLOOR_NAMES)):
-        loader.load(stage.bao, each, _seeds(names, now))
+        loader.load(stage.vault, each, _seeds(names, now))
     return deployment, mount
 
 

@@ -27,7 +27,7 @@ def measure(
     """Start the service with each number of tenants; `meanwhile` is done while it idles with the smaller one."""
     deployment = stage.deployment()
     stage.veeam.set(delay=0, token_life=documents.LIFE.total_seconds())
-    loader.load(stage.bao, deployment.mount, ((f"servers/s{number}", stage.server()) for number in range(SERVERS)))
+    loader.load(stage.vault, deployment.mount, ((f"servers/s{number}", stage.server()) for number in range(SERVERS)))
     table = Table(
         "Many tenants", ("tenants", "ready after s", "what was due is rotated after s", "all read after s", "memory MB")
     )
@@ -36,7 +36,7 @@ def measure(
     share, there = 0.0, 0
     for starts, size in enumerate(sizes, 1):
         began = time.monotonic()
-        loader.load(stage.bao, deployment.mount, _seeds(there, size))
+        loader.load(stage.vault, deployment.mount, _seeds(there, size))
         say(f"{size} tenants written in {time.monotonic() - began:.1f} s")
         there, began = size, time.monotonic()
         ready[size] = deployment.start_timed()

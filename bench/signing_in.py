@@ -33,7 +33,7 @@ def measure(stage: Stage, people: int) -> list[Table]:
 
 def _write(deployment: Measured, path: str, content: dict[str, object]) -> None:
     body = {"options": {"cas": 0}, "data": content}
-    deployment.bao.api("POST", f"{deployment.mount}/data/{path}", body)
+    deployment.vault.api("POST", f"{deployment.mount}/data/{path}", body)
 
 
 def _sign_in(deployment: Measured, name: str) -> float:

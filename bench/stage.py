@@ -16,7 +16,7 @@ import requests
 
 from bench import documents
 from bench.process import cpu_seconds, resident_bytes
-from tests.openbao import OpenBao, clean_environment, fresh_mount
+from tests.servers.node import VaultServer, clean_environment, fresh_mount
 from tests.service.deployment import ROOT, Deployment
 from tests.simulators.tls import Authority
 from vault_plugin.vault import registration
@@ -116,7 +116,7 @@ class Stage:
         """Start both; the simulator knows a session for each of these names."""
         self.directory = directory
         self.authority = Authority(directory)
-        self.bao = OpenBao(directory / "openbao")
+        self.vault = VaultServer(directory / "vault")
         self.veeam = Veeam(directory / "veeam", names)
         self._deployments: list[Measured] = []
 
@@ -127,17 +127,17 @@ class Stage:
         for deployment in self._deployments:
             deployment.close()
         self.veeam.close()
-        self.bao.stop()
+        self.vault.stop()
 
     def deployment(self) -> Measured:
         """Return a service's mount, registered; the service isn't started."""
         mount = fresh_mount()
-        connection = Connection(read({"VAULT_ADDR": self.bao.url, "VAULT_TOKEN": self.bao.token}))
+        connection = Connection(read({"VAULT_ADDR": self.vault.url, "VAULT_TOKEN": self.vault.token}))
         registration.apply(connection, registration.Plan(mount=mount))
         connection.close()
         directory = self.directory / mount
         directory.mkdir()
-        made = Measured(self.bao, mount, self.authority, directory)
+        made = Measured(self.vault, mount, self.authority, directory)
         made.settings["VB365_LOG_LEVEL"] = "info"
         self._deployments.append(made)
         return made
@@ -145,15 +145,15 @@ class Stage:
     def plain_mount(self) -> str:
         """Return a KV v2 mount with the settings of ours, in which nobody lives."""
         mount = fresh_mount()
-        self.bao.api("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
+        self.vault.api("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "2"}})
         self.wait_for_mount(mount)
-        self.bao.api("POST", f"{mount}/config", {"max_versions": 2, "cas_required": True})
+        self.vault.api("POST", f"{mount}/config", {"max_versions": 2, "cas_required": True})
         return mount
 
     def wait_for_mount(self, mount: str) -> None:
         """Wait until a new KV v2 mount has set itself up."""
         for _ in range(500):
-            if self.bao.request("GET", f"{mount}/config").ok:
+            if self.vault.request("GET", f"{mount}/config").ok:
                 return
             time.sleep(LOOK)
         raise RuntimeError(f"{mount} doesn't get ready")

@@ -61,7 +61,7 @@ def play(directory: Path, *, manual: bool) -> list[str]:
         say("Starting a real OpenBao, and Microsoft and VB365 as simulators")
         stage = Stage(directory, token_life=TOKEN_LIFE, organization=ORGANIZATION)
         stack.callback(stage.close)
-        print(f"   OpenBao {stage.bao.url}   Microsoft {stage.microsoft}   VB365 {stage.veeam}")
+        print(f"   OpenBao {stage.vault.url}   Microsoft {stage.microsoft}   VB365 {stage.veeam}")
 
         say("Registering: mount, policies, a role for the service")
         stage.register()

@@ -14,7 +14,7 @@ from pathlib import Path
 import requests
 
 from tests.agent import Agent
-from tests.openbao import OpenBao, clean_environment, free_port
+from tests.servers.node import VaultServer, clean_environment, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +27,7 @@ class Stage:
         self.directory = directory
         self._service: subprocess.Popen[bytes] | None = None
         self.http = f"127.0.0.1:{free_port()}"
-        self.bao = OpenBao(directory / "openbao")
+        self.vault = VaultServer(directory / "vault")
         command = [sys.executable, "-m", "tests.simulators", "--dir", str(directory / "simulators"), "--interval", "1"]
         command += ["--token-life", str(token_life), "--organization", organization]
         self._simulators = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=clean_environment())
@@ -44,7 +44,7 @@ class Stage:
             self.stop_service()
         self._simulators.terminate()
         self._simulators.wait(10)
-        self.bao.stop()
+        self.vault.stop()
 
     # --- the operator ------------------------------------------------------------------------------------------------
 
@@ -104,14 +104,14 @@ class Stage:
 
     def _operator(self) -> dict[str, str]:
         columns = {"COLUMNS": os.environ.get("COLUMNS", "140"), "HOME": str(self.directory)}
-        return clean_environment() | columns | {"VAULT_ADDR": self.bao.url, "VAULT_TOKEN": self.bao.token}
+        return clean_environment() | columns | {"VAULT_ADDR": self.vault.url, "VAULT_TOKEN": self.vault.token}
 
     # --- the service -------------------------------------------------------------------------------------------------
 
     def start_service(self) -> None:
         """Start the service and wait until it is ready."""
         environment = clean_environment() | {
-            "VAULT_ADDR": self.bao.url,
+            "VAULT_ADDR": self.vault.url,
             "VB365_VAULT_AUTH": "approle",
             "VB365_VAULT_ROLE_ID": self._role_id,
             "VB365_VAULT_SECRET_ID_FILE": str(self.directory / "secret-id"),
@@ -152,8 +152,8 @@ class Stage:
     def consumer(self, tenant: str) -> Agent:
         """Start a ``bao agent`` that renders this tenant's token into a file."""
         # An agent looks its own token up: the default policy allows that, and nothing in this mount.
-        self._consumer_token = self.bao.token_for(f"vb365-consumer-{tenant}", no_default_policy=False)
-        return Agent(self.directory / "consumer", self.bao.url, self._consumer_token, f"vb365/data/tokens/{tenant}")
+        self._consumer_token = self.vault.token_for(f"vb365-consumer-{tenant}", no_default_policy=False)
+        return Agent(self.directory / "consumer", self.vault.url, self._consumer_token, f"vb365/data/tokens/{tenant}")
 
     def accepted(self, access_token: str) -> bool:
         """Ask VB365 (the simulator) whether it would serve this token now."""
@@ -173,7 +173,7 @@ class Stage:
         return [
             path
             for path in paths
-            if self.bao.request("GET", f"vb365/data/{path}", token=self._consumer_token).status_code != 403
+            if self.vault.request("GET", f"vb365/data/{path}", token=self._consumer_token).status_code != 403
         ]
 
 

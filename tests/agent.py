@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.openbao import binary, clean_environment
+from tests.servers.node import binary, clean_environment
 
 
 class Agent:

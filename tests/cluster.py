@@ -25,7 +25,7 @@ from typing import Any
 
 import requests
 
-from tests.openbao import ACTIVE, SERVING, Cluster, fresh_mount
+from tests.servers.node import ACTIVE, SERVING, Cluster, fresh_mount
 from tests.service.deployment import ORGANIZATION, Deployment, now
 from tests.simulators.http import Fault
 from tests.simulators.tls import Authority
@@ -88,7 +88,7 @@ class Consumers:
         #: Reads that were older than the one before: a standby that lags answered.
         self.went_back = 0
         self._url = url
-        self._headers = {"X-Vault-Token": deployment.bao.token_for(f"{deployment.mount}-consumer")}
+        self._headers = {"X-Vault-Token": deployment.vault.token_for(f"{deployment.mount}-consumer")}
         self._pool = ThreadPoolExecutor(10)
 
     def read(self) -> int:
@@ -129,7 +129,7 @@ class Trial:
         self.script, self._say = script, say
         self.seconds: list[Second] = []
         self.names = [f"t{number}" for number in range(script.tenants)]
-        self.cluster = Cluster(directory / "openbao")
+        self.cluster = Cluster(directory / "vault")
         self.balancer = Balancer(self.cluster.nodes, BALANCE[balance])
         self.first = Deployment(self.cluster, fresh_mount(), Authority(directory), directory)
         self.first.settings["VAULT_ADDR"] = self.balancer.url

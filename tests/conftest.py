@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.openbao import OpenBao, fresh_mount
 from tests.secrecy import Watch
+from tests.servers.node import VaultServer, fresh_mount
 from tests.simulators.tls import Authority
 from vault_plugin.vault import registration
 from vault_plugin.vault.connection import Connection
@@ -32,18 +32,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def openbao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
+def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
     """Return a real OpenBao for the whole run, unsealed."""
-    server = OpenBao(tmp_path_factory.mktemp("openbao"))
+    server = VaultServer(tmp_path_factory.mktemp("vault"))
     yield server
     server.stop()
 
 
 @pytest.fixture
-def mount(openbao: OpenBao) -> str:
+def mount(vault: VaultServer) -> str:
     """Return a fresh mount, registered, for one test."""
     name = fresh_mount()
-    connection = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+    connection = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
     registration.apply(connection, registration.Plan(mount=name))
     connection.close()
     return name

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from vault_plugin.cli.app import run
 
 Vb365 = Callable[..., tuple[int, str, str]]
@@ -13,11 +13,11 @@ Vb365 = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def vb365(
-    openbao: OpenBao, mount: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    vault: VaultServer, mount: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Vb365:
     """Return a function that runs a command and returns exit code, stdout and stderr."""
-    monkeypatch.setenv("VAULT_ADDR", openbao.url)
-    monkeypatch.setenv("VAULT_TOKEN", openbao.token)
+    monkeypatch.setenv("VAULT_ADDR", vault.url)
+    monkeypatch.setenv("VAULT_TOKEN", vault.token)
     monkeypatch.setenv("VB365_MOUNT", mount)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Vb365
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from tests.simulators.http import Server
 from tests.simulators.tls import Authority
 from vault_plugin.cli import exits
@@ -68,17 +68,17 @@ def test_wild_names_are_refused_by_every_command(vb365: Vb365, command: tuple[st
     ],
 )  # fmt: skip
 def test_bad_input_gets_one_clear_error_that_names_the_remedy(
-    vb365: Vb365, with_server: None, arguments: tuple[str, ...], code: int, words: str, openbao: OpenBao, mount: str
+    vb365: Vb365, with_server: None, arguments: tuple[str, ...], code: int, words: str, vault: VaultServer, mount: str
 ) -> None:
     """And loses nothing."""
-    before = openbao.document(mount, "servers/vbr")
+    before = vault.document(mount, "servers/vbr")
 
     got, _, err = vb365(*arguments)
 
     assert got == code, err
     assert words in err
     assert "Traceback" not in err
-    assert openbao.document(mount, "servers/vbr") == before
+    assert vault.document(mount, "servers/vbr") == before
 
 
 def test_vault_away_sealed_and_untrusted_are_told_apart(
@@ -96,7 +96,7 @@ def test_vault_away_sealed_and_untrusted_are_told_apart(
     assert (code, "--ca-cert" in err) == (5, True)
     tls.close()
 
-    sealed = OpenBao(tmp_path / "sealed")
+    sealed = VaultServer(tmp_path / "sealed")
     try:
         monkeypatch.setenv("VAULT_TOKEN", sealed.token)
         sealed.seal()
@@ -108,14 +108,14 @@ def test_vault_away_sealed_and_untrusted_are_told_apart(
 
 
 def test_a_token_without_rights_and_no_token_at_all(
-    vb365: Vb365, openbao: OpenBao, mount: str, monkeypatch: pytest.MonkeyPatch
+    vb365: Vb365, vault: VaultServer, mount: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 4, and 2 with the word to log in."""
-    monkeypatch.setenv("VAULT_TOKEN", openbao.token_for(f"{mount}-consumer"))
+    monkeypatch.setenv("VAULT_TOKEN", vault.token_for(f"{mount}-consumer"))
     code, _, err = vb365("tenant", "list")
     assert (code, f"{mount}-operator for tenants" in err, "Whoever registered" in err) == (4, True, True)
 
-    monkeypatch.setenv("VAULT_TOKEN", openbao.token_for(f"{mount}-operator"))
+    monkeypatch.setenv("VAULT_TOKEN", vault.token_for(f"{mount}-operator"))
     for command in (("server", "set", "vbr", "--url", "https://vbr"), ("token", "acme")):
         code, _, err = vb365(*command)
         assert (code, f"{mount}-admin also for servers" in err, f"{mount}-consumer for tokens" in err) == (4, True, True)
@@ -126,11 +126,11 @@ def test_a_token_without_rights_and_no_token_at_all(
 
 
 def test_the_token_that_vault_login_left_is_used(
-    vb365: Vb365, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    vb365: Vb365, vault: VaultServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """~/.vault-token."""
     monkeypatch.delenv("VAULT_TOKEN")
-    (tmp_path / ".vault-token").write_text(openbao.token + "\n")
+    (tmp_path / ".vault-token").write_text(vault.token + "\n")
 
     assert vb365("tenant", "list")[0] == 0
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.cli.conftest import Vb365
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from vault_plugin.cli import output
 from vault_plugin.cli.session import Options, begin
 
@@ -74,7 +74,7 @@ def test_json_has_one_form_of_time() -> None:
 
 @pytest.mark.vault
 def test_a_status_shows_a_field_a_line_and_a_sign_ins_time_only_while_it_is_pending(
-    vb365: Vb365, with_server: None, openbao: OpenBao, mount: str
+    vb365: Vb365, with_server: None, vault: VaultServer, mount: str
 ) -> None:
     """The code's expiry means nothing once Microsoft has answered."""
     vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
@@ -82,7 +82,7 @@ def test_a_status_shows_a_field_a_line_and_a_sign_ins_time_only_while_it_is_pend
     error = {"at": at, "rung": "exchange", "reason": "Rejected", "text": "Veeam says no"}
     sign_in = {"id": "s1", "state": "approved", "started_at": at, "expires_at": at}
     status = {"tenant": "acme", "state": "active", "reason": "x", "updated_at": at, "last_error": error, "sign_in": sign_in}
-    openbao.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 0}, "data": status})
+    vault.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 0}, "data": status})
 
     assert re.search(r"approved\s.*Rejected\s*$", vb365("status", "--wide")[1])
     lines = [" ".join(line.split()) for line in vb365("status", "acme")[1].splitlines()]
@@ -90,7 +90,7 @@ def test_a_status_shows_a_field_a_line_and_a_sign_ins_time_only_while_it_is_pend
     assert "text: Veeam says no" in lines
 
     pending = status | {"sign_in": sign_in | {"state": "pending"}}
-    openbao.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 1}, "data": pending})
+    vault.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 1}, "data": pending})
     assert "pending, in " in vb365("status")[1]
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Vb365
-from tests.openbao import OpenBao, fresh_mount
+from tests.servers.node import VaultServer, fresh_mount
 
 pytestmark = pytest.mark.vault
 
 
-def test_register_prints_checks_and_mends(vb365: Vb365, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_register_prints_checks_and_mends(vb365: Vb365, vault: VaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """--print makes nothing; --check exits with 8 on a difference."""
     mount = fresh_mount()
     monkeypatch.setenv("VB365_MOUNT", mount)
@@ -26,7 +26,7 @@ def test_register_prints_checks_and_mends(vb365: Vb365, openbao: OpenBao, monkey
     assert vb365("register")[0] == 0
     assert vb365("register", "--check")[0] == 0
 
-    openbao.api("POST", f"sys/policies/acl/{mount}-operator", {"policy": 'path "*" { capabilities = ["sudo"] }'})
+    vault.api("POST", f"sys/policies/acl/{mount}-operator", {"policy": 'path "*" { capabilities = ["sudo"] }'})
     code, out, _ = vb365("register", "--check")
     assert code == 8
     assert "drifted" in out
@@ -80,16 +80,16 @@ def test_a_second_registration_makes_no_secret_id_unless_asked(vb365: Vb365, mon
 
 
 def test_an_auth_method_that_is_not_enabled_is_said_before_anything_is_written(
-    vb365: Vb365, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch
+    vb365: Vb365, vault: VaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is one of another type used."""
     mount = fresh_mount()
     monkeypatch.setenv("VB365_MOUNT", mount)
     code, _, err = vb365("register", "--auth", "approle", "--auth-mount", f"approle-{mount}")
     assert (code, "--enable-auth" in err) == (2, True)
-    openbao.api("POST", f"sys/auth/user-{mount}", {"type": "userpass"})
+    vault.api("POST", f"sys/auth/user-{mount}", {"type": "userpass"})
     code, _, err = vb365("register", "--auth", "approle", "--auth-mount", f"user-{mount}", "--enable-auth")
     assert (code, "userpass" in err) == (2, True)
 
-    assert openbao.request("GET", f"sys/mounts/{mount}").status_code == 400
-    assert openbao.request("GET", f"sys/policies/acl/{mount}-service").status_code == 404
+    assert vault.request("GET", f"sys/mounts/{mount}").status_code == 400
+    assert vault.request("GET", f"sys/policies/acl/{mount}-service").status_code == 404

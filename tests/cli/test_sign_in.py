@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Vb365
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from vault_plugin.cli import sign_in
 
 pytestmark = pytest.mark.vault
@@ -27,13 +27,13 @@ ERROR = {
 class Service:
     """Answers the one sign-in that is asked for, and then tells of it what the test says."""
 
-    def __init__(self, openbao: OpenBao, mount: str) -> None:
-        self._bao, self._mount = openbao, mount
+    def __init__(self, vault: VaultServer, mount: str) -> None:
+        self._vault, self._mount = vault, mount
 
     def write(self, path: str, content: dict[str, Any]) -> None:
-        version = self._bao.request("GET", f"{self._mount}/data/{path}")
+        version = self._vault.request("GET", f"{self._mount}/data/{path}")
         cas = version.json()["data"]["metadata"]["version"] if version.ok else 0
-        self._bao.api("POST", f"{self._mount}/data/{path}", {"options": {"cas": cas}, "data": content})
+        self._vault.api("POST", f"{self._mount}/data/{path}", {"options": {"cas": cas}, "data": content})
 
     def tell(
         self, state: str, request_id: str = "", *, code: str = "ABCDEFGHJ", code_lives: timedelta = 900 * SECOND, **more: Any
@@ -57,10 +57,10 @@ class Service:
         """Wait for the request and answer it."""
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
-            found = self._bao.request("LIST", f"{self._mount}/metadata/requests/acme")
+            found = self._vault.request("LIST", f"{self._mount}/metadata/requests/acme")
             ids = found.json()["data"]["keys"] if found.ok else []
             for request_id in ids:
-                if self._bao.document(self._mount, f"requests/acme/{request_id}")["action"] == "sign-in":
+                if self._vault.document(self._mount, f"requests/acme/{request_id}")["action"] == "sign-in":
                     self.tell(state, request_id, **more)
                     return
             time.sleep(0.05)
@@ -68,11 +68,11 @@ class Service:
 
 
 @pytest.fixture
-def service(vb365: Vb365, with_server: None, openbao: OpenBao, mount: str, monkeypatch: pytest.MonkeyPatch) -> Service:
+def service(vb365: Vb365, with_server: None, vault: VaultServer, mount: str, monkeypatch: pytest.MonkeyPatch) -> Service:
     for name, length in (("ERROR_FOR", 1), ("APPROVED_FOR", 3), ("EXPIRED_FOR", 1)):
         monkeypatch.setattr(sign_in, name, length * SECOND)
     vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
-    return Service(openbao, mount)
+    return Service(vault, mount)
 
 
 def beside(play: Callable[[], None]) -> threading.Thread:

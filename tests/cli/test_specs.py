@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Vb365
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from tests.simulators.http import Response
 from tests.simulators.tls import Authority
 from tests.vault.proxy import LossyProxy, Trick
@@ -42,23 +42,23 @@ def test_insecure_is_explicit_and_warned_about(vb365: Vb365) -> None:
 
 
 def test_a_tenant_keeps_its_organizations_case_and_unknown_fields(
-    vb365: Vb365, with_server: None, openbao: OpenBao, mount: str
+    vb365: Vb365, with_server: None, vault: VaultServer, mount: str
 ) -> None:
     """Read, change, write with check-and-set."""
     vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "Contoso.OnMicrosoft.com", "--consumer-reread", "30s")
-    document = openbao.document(mount, "tenants/acme")
-    openbao.api("POST", f"{mount}/data/tenants/acme", {"options": {"cas": 1}, "data": document | {"colour": "blue"}})
+    document = vault.document(mount, "tenants/acme")
+    vault.api("POST", f"{mount}/data/tenants/acme", {"options": {"cas": 1}, "data": document | {"colour": "blue"}})
 
     code, out, _ = vb365("tenant", "pause", "acme")
 
-    after = openbao.document(mount, "tenants/acme")
+    after = vault.document(mount, "tenants/acme")
     assert (code, "updated" in out) == (0, True)
     assert (after["paused"], after["colour"], after["organization"]) == (True, "blue", "Contoso.OnMicrosoft.com")
     assert after["consumer_reread"] == 30
     assert "unchanged" in vb365("tenant", "pause", "acme")[1]
     assert "updated" in vb365("tenant", "resume", "acme")[1]
     assert json.loads(vb365("--format", "json", "tenant", "list")[1])[0]["name"] == "acme"
-    requests = openbao.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"]
+    requests = vault.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"]
     assert len(requests) == 3
 
 
@@ -73,18 +73,20 @@ def test_a_reread_that_cannot_be_served_is_refused(vb365: Vb365) -> None:
     assert (code, "no outage budget" in err) == (0, True)
 
 
-def test_a_reread_is_held_against_the_measured_life_too(vb365: Vb365, with_server: None, openbao: OpenBao, mount: str) -> None:
+def test_a_reread_is_held_against_the_measured_life_too(
+    vb365: Vb365, with_server: None, vault: VaultServer, mount: str
+) -> None:
     """Nobody need write the server's token life down."""
     times = {"issued_at": "2026-11-25T12:00:00Z", "expires_at": "2026-11-25T12:15:00Z", "updated_at": "2026-11-25T12:00:00Z"}
     status = {"tenant": "acme", "state": "active", "reason": "Refreshed", **times}
-    openbao.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 0}, "data": status})
+    vault.api("POST", f"{mount}/data/status/acme", {"options": {"cas": 0}, "data": status})
 
     code, _, err = vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "a.b", "--consumer-reread", "1h")
     assert (code, "15m tokens" in err) == (2, True)
 
 
 def test_a_reread_that_stands_already_keeps_nobody_from_changing_something_else(
-    vb365: Vb365, with_server: None, openbao: OpenBao, mount: str
+    vb365: Vb365, with_server: None, vault: VaultServer, mount: str
 ) -> None:
     """The life was measured later, or became shorter: it is warned about."""
     command = ("tenant", "set", "acme", "--server", "vbr", "--organization", "a.b", "--consumer-reread", "1h")
@@ -94,17 +96,17 @@ def test_a_reread_that_stands_already_keeps_nobody_from_changing_something_else(
     code, _, err = vb365(*command, "--expected-account", "admin@a.b")
 
     assert (code, "15m tokens" in err) == (0, True)
-    assert openbao.document(mount, "tenants/acme")["expected_account"] == "admin@a.b"
+    assert vault.document(mount, "tenants/acme")["expected_account"] == "admin@a.b"
     assert vb365("tenant", "set", "acme", "--consumer-reread", "50m")[0] == 2
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", ""])
 def test_removing_a_tenant_needs_a_yes(
-    vb365: Vb365, with_server: None, answer: str, monkeypatch: pytest.MonkeyPatch, openbao: OpenBao, mount: str
+    vb365: Vb365, with_server: None, answer: str, monkeypatch: pytest.MonkeyPatch, vault: VaultServer, mount: str
 ) -> None:
     """Anything else is refused, and nothing was changed."""
     vb365("tenant", "set", "acme", "--server", "vbr", "--organization", "contoso.onmicrosoft.com")
-    before = openbao.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"]
+    before = vault.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"]
     typed = io.StringIO(answer)
     monkeypatch.setattr(typed, "isatty", lambda: True)
     monkeypatch.setattr(sys, "stdin", typed)
@@ -112,15 +114,15 @@ def test_removing_a_tenant_needs_a_yes(
     code, _, err = vb365("tenant", "remove", "acme")
 
     assert (code, "Nothing was changed" in err) == (2, True)
-    assert openbao.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"] == before
+    assert vault.api("LIST", f"{mount}/metadata/requests/acme")["data"]["keys"] == before
 
 
 @pytest.mark.parametrize("status", [400, 405])
 def test_what_vault_does_not_delete_is_not_called_removed(
-    status: int, vb365: Vb365, with_server: None, openbao: OpenBao, monkeypatch: pytest.MonkeyPatch
+    status: int, vb365: Vb365, with_server: None, vault: VaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy that lets no DELETE through."""
-    proxy = LossyProxy(openbao.url)
+    proxy = LossyProxy(vault.url)
     proxy.tricks.append(Trick("DELETE", "/metadata/servers/vbr", "answer", response=Response(status)))
     monkeypatch.setenv("VAULT_ADDR", proxy.url)
 
@@ -143,12 +145,12 @@ def test_a_server_in_use_is_not_removed(vb365: Vb365, with_server: None) -> None
 
 
 @pytest.fixture
-def junk(openbao: OpenBao, mount: str) -> None:
+def junk(vault: VaultServer, mount: str) -> None:
     """Write documents that are none."""
     for path in ("tenants/junk", "servers/broken"):
-        openbao.api("POST", f"{mount}/data/{path}", {"options": {"cas": 0}, "data": {"server": "+", "url": "ftp://x"}})
+        vault.api("POST", f"{mount}/data/{path}", {"options": {"cas": 0}, "data": {"server": "+", "url": "ftp://x"}})
     newer = {"schema": 99, "server": "vbr"}
-    openbao.api("POST", f"{mount}/data/tenants/newer", {"options": {"cas": 0}, "data": newer})
+    vault.api("POST", f"{mount}/data/tenants/newer", {"options": {"cas": 0}, "data": newer})
 
 
 def test_one_malformed_document_stops_no_list(vb365: Vb365, with_server: None, junk: None) -> None:
@@ -197,13 +199,13 @@ def test_a_ca_file_must_hold_what_it_says(vb365: Vb365, authority: Authority, tm
 
 
 def test_removed_tenants_leave_the_list_of_states_and_stay_to_be_looked_at(
-    vb365: Vb365, openbao: OpenBao, mount: str, monkeypatch: pytest.MonkeyPatch
+    vb365: Vb365, vault: VaultServer, mount: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is revoked and has no document; one whose document alone is gone is shown: somebody must act."""
     at = {"updated_at": "2026-11-25T12:00:00Z"}
     for name, state in (("gone", "revoked"), ("orphan", "active"), ("broken", None)):
         status = {"tenant": name, "state": state, "reason": "x", **at}
-        openbao.api("POST", f"{mount}/data/status/{name}", {"options": {"cas": 0}, "data": status})
+        vault.api("POST", f"{mount}/data/status/{name}", {"options": {"cas": 0}, "data": status})
 
     shown = {row["tenant"] for row in json.loads(vb365("status", "--format", "json")[1])}
     assert shown == {"orphan", "broken"}
@@ -217,6 +219,6 @@ def test_removed_tenants_leave_the_list_of_states_and_stay_to_be_looked_at(
         f"""path "{mount}/{path}" {{ capabilities = ["{word}"] }}"""
         for path, word in (("metadata/status/", "list"), ("data/status/+", "read"))
     ]
-    openbao.api("POST", f"sys/policies/acl/{mount}-blind", {"policy": "\n".join(rules)})
-    monkeypatch.setenv("VAULT_TOKEN", openbao.token_for(f"{mount}-blind", "default"))
+    vault.api("POST", f"sys/policies/acl/{mount}-blind", {"policy": "\n".join(rules)})
+    monkeypatch.setenv("VAULT_TOKEN", vault.token_for(f"{mount}-blind", "default"))
     assert "gone" in vb365("status")[1]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.fakes.memory_store import MemoryStore
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import VersionConflict
 from vault_plugin.core.ports import Store
@@ -19,13 +19,13 @@ from vault_plugin.vault.store import KvStore
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["memory", pytest.param("openbao", marks=pytest.mark.vault)])
+@pytest.fixture(params=["memory", pytest.param("vault", marks=pytest.mark.vault)])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Return each kind of store, empty."""
     if request.param == "memory":
         yield MemoryStore()
         return
-    server: OpenBao = request.getfixturevalue("openbao")
+    server: VaultServer = request.getfixturevalue("vault")
     mount = request.getfixturevalue("mount")
     connection = Connection(read({"VAULT_ADDR": server.url, "VAULT_TOKEN": server.token}))
     yield KvStore(connection, Login(connection, LoginSettings()), mount)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tests.crash.harness import Harness, table
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from tests.simulators.tls import Authority
 
 
@@ -14,11 +14,11 @@ def main() -> int:
     """Return 1 if an invariant didn't hold."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        openbao = OpenBao(Path(directory))
+        vault = VaultServer(Path(directory))
         try:
-            runs = Harness(openbao, Authority(Path(directory))).everywhere(lambda run: print(table([run]), flush=True))
+            runs = Harness(vault, Authority(Path(directory))).everywhere(lambda run: print(table([run]), flush=True))
         finally:
-            openbao.stop()
+            vault.stop()
     wrong = [run for run in runs if run.problems]
     for run in wrong:
         print(f"\n{run.kind}, killed {run.kills}:", *run.problems, sep="\n  ")

@@ -12,7 +12,7 @@ from typing import Protocol
 from tests.crash.kinds import KINDS, Kind, lost_and_asked_again
 from tests.crash.record import beside_the_table, settled_between, written
 from tests.crash.stage import Consumer, Stage
-from tests.openbao import OpenBao, fresh_mount
+from tests.servers.node import VaultServer, fresh_mount
 from tests.simulators.tls import Authority
 from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.states import State
@@ -174,13 +174,13 @@ def _gone(stage: Stage) -> list[str]:
 class Harness:
     """One OpenBao for all runs, two runs at a time."""
 
-    openbao: OpenBao
+    vault: VaultServer
     authority: Authority
 
     def run(self, kind: Kind, *kills: str) -> Run:
         """Play one run on a mount of its own."""
         with tempfile.TemporaryDirectory() as directory:
-            stage = Stage(self.openbao, fresh_mount(), self.authority, Path(directory))
+            stage = Stage(self.vault, fresh_mount(), self.authority, Path(directory))
             try:
                 return play(stage, kind, kills)
             finally:

@@ -11,9 +11,9 @@ from typing import Any
 from tests.crash.forked import Forked
 from tests.crash.record import Line, lines_of
 from tests.fakes.clock import FakeClock
-from tests.openbao import OpenBao, clean_environment
 from tests.scenarios.stage import Specs
 from tests.secrecy import MARKER
+from tests.servers.node import VaultServer, clean_environment
 from tests.service.deployment import ORGANIZATION, Deployment, now
 from tests.simulators.tls import Authority
 from vault_plugin.core.credential import Credential
@@ -43,12 +43,12 @@ REREAD = 0.25
 class Stage(Deployment):
     """A deployment whose service is the victim, and whose documents can be read as what they are."""
 
-    def __init__(self, openbao: OpenBao, mount: str, authority: Authority, directory: Path) -> None:
-        super().__init__(openbao, mount, authority, directory)
+    def __init__(self, vault: VaultServer, mount: str, authority: Authority, directory: Path) -> None:
+        super().__init__(vault, mount, authority, directory)
         self.settings |= QUICK
         self.veeam.refresh_tokens = "family"
         self.record = directory / "record"
-        connection = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+        connection = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
         self.store = KvStore(connection, Login(connection, LoginSettings(method="token")), mount)
         self.mailbox = Mailbox(self.store)
         specs = Specs()
@@ -64,8 +64,8 @@ class Stage(Deployment):
         """Stop everything and leave the mount's server as it was."""
         super().close()
         self.store.connection.close()
-        self.bao.api("DELETE", f"sys/mounts/{self.mount}")
-        self.bao.api("DELETE", f"sys/auth/approle-{self.mount}")
+        self.vault.api("DELETE", f"sys/mounts/{self.mount}")
+        self.vault.api("DELETE", f"sys/auth/approle-{self.mount}")
 
     def signed_in(self, ago: timedelta) -> None:
         """Sign in and publish with the real verbs, as if it had been so long ago."""
@@ -155,7 +155,7 @@ class Stage(Deployment):
         for model in (Credential, SignIn, Token, Prompt):
             path = f"{model.kind}/{TENANT}"
             version = self.store.read(model, TENANT).version
-            answer = self.bao.request("GET", f"{self.mount}/data/{path}?version={version - 1}")
+            answer = self.vault.request("GET", f"{self.mount}/data/{path}?version={version - 1}")
             if version > 1 and answer.ok and MARKER in answer.text:
                 found.append(path)
         return found

@@ -6,7 +6,7 @@ import pytest
 
 from tests.crash.harness import BEST_EFFORT, Harness, table
 from tests.crash.kinds import KINDS
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from tests.simulators.tls import Authority
 
 pytestmark = [pytest.mark.vault, pytest.mark.slow]
@@ -25,11 +25,11 @@ TWICE = (
 
 @pytest.mark.alone
 def test_a_kill_at_any_place_costs_no_sign_in_and_no_consumer_his_token(
-    openbao: OpenBao, authority: Authority, capsys: pytest.CaptureFixture[str]
+    vault: VaultServer, authority: Authority, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Kill before and after every store write and every HTTP call; print each place with what came of it."""
     began = time.monotonic()
-    runs = Harness(openbao, authority).everywhere()
+    runs = Harness(vault, authority).everywhere()
     took = time.monotonic() - began
     with capsys.disabled():
         print(f"\n{table(runs)}\n{len(runs)} places in {took:.0f} s")
@@ -41,11 +41,11 @@ def test_a_kill_at_any_place_costs_no_sign_in_and_no_consumer_his_token(
 
 @pytest.mark.parametrize("case", TWICE, ids=" ".join)
 def test_a_second_kill_while_the_first_is_made_good_costs_nothing_more(
-    case: tuple[str, str, str], openbao: OpenBao, authority: Authority
+    case: tuple[str, str, str], vault: VaultServer, authority: Authority
 ) -> None:
     """The take-over is killed like any other attempt."""
     kind, *kills = case
-    run = Harness(openbao, authority).run(KINDS[kind], *kills)
+    run = Harness(vault, authority).run(KINDS[kind], *kills)
     assert run.reached
     assert run.problems == []
     assert run.asks == 1

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from tests.service.deployment import Deployment
 from tests.simulators.tls import Authority
 
 
 @pytest.fixture
-def deployment(openbao: OpenBao, mount: str, authority: Authority, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(vault: VaultServer, mount: str, authority: Authority, tmp_path: Path) -> Iterator[Deployment]:
     """Return a deployment whose service isn't started yet."""
-    made = Deployment(openbao, mount, authority, tmp_path)
+    made = Deployment(vault, mount, authority, tmp_path)
     yield made
     made.close()

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import requests
 
-from tests.openbao import Cluster, OpenBao, clean_environment, free_port
 from tests.secrecy import leaks, watch
+from tests.servers.node import Cluster, VaultServer, clean_environment, free_port
 from tests.simulators.http import Server
 from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.tls import Authority
@@ -51,8 +51,8 @@ class Running(Protocol):
 class Deployment:
     """One mount, one service, both simulators."""
 
-    def __init__(self, openbao: OpenBao | Cluster, mount: str, authority: Authority, directory: Path) -> None:
-        self.bao, self.mount, self.directory = openbao, mount, directory
+    def __init__(self, vault: VaultServer | Cluster, mount: str, authority: Authority, directory: Path) -> None:
+        self.vault, self.mount, self.directory = vault, mount, directory
         self.ca = authority.ca_file
         self.microsoft, self.veeam = MicrosoftSimulator(now), VeeamSimulator(now)
         self.microsoft.interval = 1
@@ -60,7 +60,7 @@ class Deployment:
         self.microsoft_server = Server(self.microsoft, authority.shared_context)
         self.veeam_server = Server(self.veeam, authority.shared_context)
         self.microsoft.base_url = self.microsoft_server.url
-        connection = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+        connection = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
         plan = registration.Plan(mount=mount, auth="approle", auth_mount=f"approle-{mount}", enable_auth=True)
         registration.apply(connection, plan)
         made = registration.app_role_credentials(connection, plan, wrap=False)
@@ -69,7 +69,7 @@ class Deployment:
         (directory / "secret-id").write_text(made.secret_id.reveal())
         self.port = free_port()
         self.settings = {
-            "VAULT_ADDR": openbao.url,
+            "VAULT_ADDR": vault.url,
             "VB365_MOUNT": mount,
             "VB365_VAULT_AUTH": "approle",
             "VB365_VAULT_AUTH_MOUNT": plan.at,
@@ -167,7 +167,7 @@ class Deployment:
     def vb365(self, *arguments: str, token: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
         environment = clean_environment() | {
-            "VAULT_ADDR": self.bao.url, "VAULT_TOKEN": token or self.bao.token, "VB365_MOUNT": self.mount,
+            "VAULT_ADDR": self.vault.url, "VAULT_TOKEN": token or self.vault.token, "VB365_MOUNT": self.mount,
             "HOME": str(self.directory), "COLUMNS": "200",
         }  # fmt: skip
         done = subprocess.run(
@@ -206,7 +206,7 @@ class Deployment:
     def ask(self, action: str, name: str = "acme") -> None:
         """Post a request, as the command line does, and wait for nothing."""
         path = f"{self.mount}/data/requests/{name}/{uuid.uuid4()}"
-        self.bao.api("POST", path, {"options": {"cas": 0}, "data": {"action": action, "reason": "test"}})
+        self.vault.api("POST", path, {"options": {"cas": 0}, "data": {"action": action, "reason": "test"}})
 
     # --- what stands -------------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class Deployment:
             time.sleep(0.1)
 
     def document(self, path: str) -> dict[str, Any]:
-        return self.bao.document(self.mount, path)
+        return self.vault.document(self.mount, path)
 
     def generation(self, name: str = "acme") -> int:
         return int(self.document(f"tokens/{name}").get("generation", 0))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Script, trial
-from tests.openbao import Cluster
+from tests.servers.node import Cluster
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
 

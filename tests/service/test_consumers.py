@@ -18,8 +18,8 @@ def test_an_agents_file_holds_a_token_that_works_however_often_it_rotates(deploy
     deployment.start()
     deployment.sign_in()
     # An agent looks its own token up: the default policy allows that, and nothing in this mount.
-    token = deployment.bao.token_for(f"{deployment.mount}-consumer", no_default_policy=False)
-    agent = Agent(tmp_path / "agent", deployment.bao.url, token, f"{deployment.mount}/data/tokens/acme")
+    token = deployment.vault.token_for(f"{deployment.mount}-consumer", no_default_policy=False)
+    agent = Agent(tmp_path / "agent", deployment.vault.url, token, f"{deployment.mount}/data/tokens/acme")
     seen: list[int] = []
     refused: list[int] = []
 

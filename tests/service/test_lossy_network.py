@@ -17,7 +17,7 @@ UNAVAILABLE = Response(503, b'{"errors":["Vault is sealed"]}')
 
 def test_nothing_is_lost_behind_a_lossy_network(deployment: Deployment) -> None:
     """Sign-ins and a minute of rotations: each token that Veeam gave is stored or superseded, and the log shows the rule's cases."""
-    proxy = LossyProxy(deployment.bao.url)
+    proxy = LossyProxy(deployment.vault.url)
     deployment.veeam.token_life = 30
     deployment.veeam.refresh_tokens = "single"
     deployment.server()

@@ -15,7 +15,7 @@ from scheduler.metrics import Metrics
 from scheduler.specs import SpecCache
 from scheduler.term import EXECUTORS
 from scheduler.timers import Timers
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.ports import Letter, World
@@ -34,9 +34,9 @@ pytestmark = pytest.mark.vault
 class Office:
     """One mailbox and its service, which looks when it is told to."""
 
-    def __init__(self, openbao: OpenBao, mount: str) -> None:
-        self.bao, self.mount = openbao, mount
-        self.connection = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+    def __init__(self, vault: VaultServer, mount: str) -> None:
+        self.vault, self.mount = vault, mount
+        self.connection = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
         self.store = KvStore(self.connection, Login(self.connection, LoginSettings()), mount)
         self.mailbox = Mailbox(self.store)
         self.released, self.asked = threading.Event(), threading.Semaphore(0)
@@ -79,7 +79,7 @@ class Office:
         self.mailbox.post(Letter(name, request_id), Request(action=action, **more))
 
     def waits(self, name: str) -> bool:
-        return self.bao.request("LIST", f"{self.mount}/metadata/requests/{name}").ok
+        return self.vault.request("LIST", f"{self.mount}/metadata/requests/{name}").ok
 
     def look_until(self, seen: Callable[[], object]) -> None:
         """Look into the mailbox until it is so."""
@@ -91,8 +91,8 @@ class Office:
 
 
 @pytest.fixture
-def office(openbao: OpenBao, mount: str) -> Iterator[Office]:
-    made = Office(openbao, mount)
+def office(vault: VaultServer, mount: str) -> Iterator[Office]:
+    made = Office(vault, mount)
     yield made
     made.close()
 
@@ -115,7 +115,7 @@ def test_a_request_larger_than_an_answer_may_be_is_dropped(office: Office) -> No
     """Some storages take it. It holds up nobody, whether it came first or last, and only its path is told."""
     office.tenant("acme")
     huge = {"options": {"cas": 0}, "data": {"action": "rotate", "reason": "simtok" * (3 << 17)}}
-    office.bao.api("POST", f"{office.mount}/data/requests/acme/huge", huge)
+    office.vault.api("POST", f"{office.mount}/data/requests/acme/huge", huge)
     office.post("acme", "good", "apply")
 
     office.look_until(lambda: not office.waits("acme"))

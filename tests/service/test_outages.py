@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.openbao import OpenBao, fresh_mount
+from tests.servers.node import VaultServer, fresh_mount
 from tests.service.deployment import Deployment
 from tests.simulators.http import Fault, Response, Server
 from tests.simulators.tls import Authority
@@ -79,15 +79,15 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def running(openbao: OpenBao, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def running(vault: VaultServer, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Return the one service, started and signed in."""
-    service = Deployment(openbao, fresh_mount(), authority, tmp_path_factory.mktemp("outages"))
-    proxy = LossyProxy(openbao.url)
+    service = Deployment(vault, fresh_mount(), authority, tmp_path_factory.mktemp("outages"))
+    proxy = LossyProxy(vault.url)
     service.veeam.token_life = 60
     service.microsoft.auto_approve = 0.0
     service.server()
     document = service.document("servers/vbr") | {"connect_timeout": 1, "read_timeout": 1}
-    openbao.api("POST", f"{service.mount}/data/servers/vbr", {"options": {"cas": 1}, "data": document})
+    vault.api("POST", f"{service.mount}/data/servers/vbr", {"options": {"cas": 1}, "data": document})
     service.tenant()
     service.settings |= QUICK | {"VAULT_ADDR": proxy.url}
     service.start()
@@ -127,16 +127,16 @@ def stage(running: Stage) -> Iterator[Stage]:
 # --- Vault -----------------------------------------------------------------------------------------------------------
 
 
-def test_vault_is_restarted(stage: Stage, openbao: OpenBao) -> None:
-    openbao.kill()
+def test_vault_is_restarted(stage: Stage, vault: VaultServer) -> None:
+    vault.kill()
     try:
         stage.unready()
         assert stage.service.metric("vb365_vault_up") == 0
         assert stage.logged("vault_trouble", reason="VaultUnreachable")
     finally:
-        openbao.start()
+        vault.start()
     stage.wait_logged("vault_trouble", reason="VaultSealed")
-    openbao.unseal()
+    vault.unseal()
     stage.wait_logged("vault_back", seconds=20)
 
 
@@ -179,10 +179,10 @@ def test_vault_answers_too_late(stage: Stage) -> None:
     stage.service.wait_for("an outcome", lambda: any(stage.logged(each, path="credentials/acme") for each in outcomes), 20)
 
 
-def test_our_login_is_revoked(stage: Stage, openbao: OpenBao) -> None:
+def test_our_login_is_revoked(stage: Stage, vault: VaultServer) -> None:
     """It logs in again within the request that met it; nobody waits."""
     logins = stage.service.metric('vb365_vault_writes_total{event="logged_in_again"}')
-    revoke_login(stage, openbao)
+    revoke_login(stage, vault)
 
     stage.wait_logged("logged_in_again", 5)
     assert stage.service.metric('vb365_vault_writes_total{event="logged_in_again"}') == logins + 1
@@ -190,27 +190,27 @@ def test_our_login_is_revoked(stage: Stage, openbao: OpenBao) -> None:
     stage.rotated()
 
 
-def test_our_login_expires(stage: Stage, openbao: OpenBao) -> None:
+def test_our_login_expires(stage: Stage, vault: VaultServer) -> None:
     """A role whose tokens live for two seconds: each end of a token is a login, and work goes on."""
     role = f"auth/approle-{stage.service.mount}/role/{stage.service.mount}-service"
-    before = {key: value for key, value in openbao.api("GET", role)["data"].items() if key != "local_secret_ids"}
-    openbao.api("POST", role, before | {"token_period": 2})
+    before = {key: value for key, value in vault.api("GET", role)["data"].items() if key != "local_secret_ids"}
+    vault.api("POST", role, before | {"token_period": 2})
     try:
-        revoke_login(stage, openbao)
+        revoke_login(stage, vault)
         stage.service.wait_for("three logins", lambda: len(stage.logged("logged_in_again")) >= 3, 12)
         stage.rotated()
         assert stage.service.get("/readyz") == 200
     finally:
-        openbao.api("POST", role, before)
-        revoke_login(stage, openbao)
+        vault.api("POST", role, before)
+        revoke_login(stage, vault)
 
 
-def test_our_rights_are_taken_and_given_back(stage: Stage, openbao: OpenBao) -> None:
+def test_our_rights_are_taken_and_given_back(stage: Stage, vault: VaultServer) -> None:
     """A policy that was changed under the service: it says so, reads no verdict from it, and goes on when it is right again."""
     policy = f"sys/policies/acl/{stage.service.mount}-service"
-    rules = openbao.api("GET", policy)["data"]["policy"]
+    rules = vault.api("GET", policy)["data"]["policy"]
     credential = stage.service.document("credentials/acme")
-    openbao.api("PUT", policy, {"policy": 'path "auth/token/lookup-self" { capabilities = ["read"] }'})
+    vault.api("PUT", policy, {"policy": 'path "auth/token/lookup-self" { capabilities = ["read"] }'})
     try:
         stage.unready()
         stage.wait_logged("vault_trouble", reason="PermissionDenied")
@@ -218,7 +218,7 @@ def test_our_rights_are_taken_and_given_back(stage: Stage, openbao: OpenBao) -> 
         time.sleep(3)
         assert stage.service.document("credentials/acme") == credential
     finally:
-        openbao.api("PUT", policy, {"policy": rules})
+        vault.api("PUT", policy, {"policy": rules})
 
 
 def test_vaults_disk_is_full(stage: Stage) -> None:
@@ -233,13 +233,13 @@ def test_vaults_disk_is_full(stage: Stage) -> None:
     assert len(stage.service.veeam.presented) <= presented + 1, "the one that was under way when it began"
 
 
-def revoke_login(stage: Stage, openbao: OpenBao) -> None:
+def revoke_login(stage: Stage, vault: VaultServer) -> None:
     """Revoke every token of our role, as root."""
     display = f"approle-{stage.service.mount}"
-    for accessor in openbao.api("LIST", "auth/token/accessors")["data"]["keys"]:
-        found = openbao.request("POST", "auth/token/lookup-accessor", {"accessor": accessor})
+    for accessor in vault.api("LIST", "auth/token/accessors")["data"]["keys"]:
+        found = vault.request("POST", "auth/token/lookup-accessor", {"accessor": accessor})
         if found.ok and found.json()["data"]["path"] == f"auth/{display}/login":
-            openbao.api("POST", "auth/token/revoke-accessor", {"accessor": accessor})
+            vault.api("POST", "auth/token/revoke-accessor", {"accessor": accessor})
 
 
 # --- Veeam -----------------------------------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ def test_the_wall_clock_is_set_while_it_works(stepped: Deployment) -> None:
 
 def test_the_wall_clock_is_set_while_it_waits_for_vault(stepped: Deployment) -> None:
     """A machine that starts with a wrong clock and no Vault: when both are right, nothing is put off by the step."""
-    proxy = LossyProxy(stepped.bao.url)
+    proxy = LossyProxy(stepped.vault.url)
     proxy.away = True
     stepped.start(ready=False, VAULT_ADDR=proxy.url)
     stepped.wait_for("a word", lambda: stepped.events("vault_trouble"), 10)
@@ -408,7 +408,7 @@ def test_the_wall_clock_is_set_while_it_waits_for_vault(stepped: Deployment) -> 
 
 def test_a_leader_that_is_cut_off_from_vault_stands_by_when_it_is_back(deployment: Deployment, tmp_path: Path) -> None:
     """The other one leads meanwhile; what was wrong with the rounds of a leader doesn't keep a standby from being ready."""
-    proxy = LossyProxy(deployment.bao.url)
+    proxy = LossyProxy(deployment.vault.url)
     deployment.server()
     deployment.tenant()
     deployment.settings |= QUICK

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.openbao import free_port
+from tests.servers.node import free_port
 from tests.service.deployment import ORGANIZATION, Deployment
 from vault_plugin.vault import registration
 from vault_plugin.vault.connection import Connection
@@ -23,7 +23,7 @@ def test_one_bad_credential_holds_up_nobody_else(deployment: Deployment) -> None
     deployment.sign_in()
     deployment.kill()
     body = {"options": {"cas": 0}, "data": {"schema": 2, "since": "2026-11-25T12:00:00Z"}}
-    deployment.bao.api("POST", f"{deployment.mount}/data/credentials/evil", body)
+    deployment.vault.api("POST", f"{deployment.mount}/data/credentials/evil", body)
 
     deployment.start()
 
@@ -38,24 +38,24 @@ def test_strays_in_the_mailbox_take_nobodys_place(deployment: Deployment) -> Non
     """A group's operator may write folders in folders, and ids that aren't ours; they are cleared away."""
     deployment.server()
     deployment.tenant()
-    connection = Connection(read({"VAULT_ADDR": deployment.bao.url, "VAULT_TOKEN": deployment.bao.token}))
+    connection = Connection(read({"VAULT_ADDR": deployment.vault.url, "VAULT_TOKEN": deployment.vault.token}))
     registration.apply(connection, registration.Plan(mount=deployment.mount, groups=("emea",)))
     connection.close()
-    group = deployment.bao.token_for(f"{deployment.mount}-operator-emea")
-    operator = deployment.bao.token_for(f"{deployment.mount}-operator")
+    group = deployment.vault.token_for(f"{deployment.mount}-operator-emea")
+    operator = deployment.vault.token_for(f"{deployment.mount}-operator")
     stray = {"options": {"cas": 0}, "data": {"action": "rotate"}}
     for number in range(25):
         for folder in range(5):
             path = f"{deployment.mount}/data/requests/emea-{number}/{folder}/z"
-            deployment.bao.api("POST", path, stray, token=group)
+            deployment.vault.api("POST", path, stray, token=group)
     for number in range(8):
-        deployment.bao.api("POST", f"{deployment.mount}/data/requests/acme/bad_id_{number}", stray, token=operator)
+        deployment.vault.api("POST", f"{deployment.mount}/data/requests/acme/bad_id_{number}", stray, token=operator)
     deployment.start()
 
     deployment.ask_sign_in()
 
     def cleared() -> bool:
-        return deployment.bao.request("LIST", f"{deployment.mount}/metadata/requests").status_code == 404
+        return deployment.vault.request("LIST", f"{deployment.mount}/metadata/requests").status_code == 404
 
     deployment.wait_for("an empty mailbox", cleared, 30)
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.openbao import fresh_mount
+from tests.servers.node import fresh_mount
 from tests.service.deployment import ORGANIZATION, Deployment
 from tests.simulators.http import Fault, Response, Server
 from vault_plugin.vault import registration
@@ -29,11 +29,11 @@ def test_from_registration_to_a_consumers_token(deployment: Deployment) -> None:
     assert time.monotonic() - approved_at <= 1 + 2
 
     assert deployment.accepted()
-    consumer = deployment.bao.token_for(f"{deployment.mount}-consumer")
-    read = deployment.bao.cli("kv", "get", "-field=access_token", f"{deployment.mount}/tokens/acme", token=consumer)
+    consumer = deployment.vault.token_for(f"{deployment.mount}-consumer")
+    read = deployment.vault.cli("kv", "get", "-field=access_token", f"{deployment.mount}/tokens/acme", token=consumer)
     assert deployment.veeam.accepts(read.stdout.strip())
     for kind in ("credentials", "sign-ins", "prompts", "status", "tenants"):
-        assert deployment.bao.request("GET", f"{deployment.mount}/data/{kind}/acme", token=consumer).status_code == 403
+        assert deployment.vault.request("GET", f"{deployment.mount}/data/{kind}/acme", token=consumer).status_code == 403
     deployment.wait_for("the end in status", lambda: deployment.status()["sign_in"]["outcome"] == "SignedIn", 5)
     assert not deployment.document("prompts/acme")["user_code"]
     assert deployment.stop() == 0
@@ -113,12 +113,12 @@ def test_wild_names_written_by_hand_are_refused_by_the_service(deployment: Deplo
     """Reported, and nothing is made of them."""
     for name in ("+", "a*", 'a"b', "ACME"):
         body = {"options": {"cas": 0}, "data": {"server": "vbr"}}
-        deployment.bao.api("POST", f"{deployment.mount}/data/tenants/{name}", body)
+        deployment.vault.api("POST", f"{deployment.mount}/data/tenants/{name}", body)
         assert deployment.vb365("tenant", "set", name, "--server", "vbr").returncode == 2
     deployment.start()
 
     deployment.wait_for("a report", lambda: len(deployment.events("name_refused")) == 4, 5)
-    assert deployment.bao.request("LIST", f"{deployment.mount}/metadata/status").status_code == 404
+    assert deployment.vault.request("LIST", f"{deployment.mount}/metadata/status").status_code == 404
 
 
 def test_requests_that_are_none_are_dropped_by_path_only(deployment: Deployment) -> None:
@@ -131,11 +131,11 @@ def test_requests_that_are_none_are_dropped_by_path_only(deployment: Deployment)
         "acme/huge": {"action": "rotate", "reason": "x" * 70000},
         "nobody/1": {"action": "rotate"},
     }.items():
-        deployment.bao.api("POST", f"{deployment.mount}/data/requests/{path}", {"options": {"cas": 0}, "data": data})
+        deployment.vault.api("POST", f"{deployment.mount}/data/requests/{path}", {"options": {"cas": 0}, "data": data})
 
     deployment.wait_for("three drops", lambda: len(deployment.events("request_dropped")) == 3, 10)
     listing = f"{deployment.mount}/metadata/requests"
-    deployment.wait_for("an empty mailbox", lambda: deployment.bao.request("LIST", listing).status_code == 404, 10)
+    deployment.wait_for("an empty mailbox", lambda: deployment.vault.request("LIST", listing).status_code == 404, 10)
 
 
 def test_a_sealed_vault_is_survived_without_a_person(deployment: Deployment, tmp_path: object) -> None:
@@ -144,12 +144,12 @@ def test_a_sealed_vault_is_survived_without_a_person(deployment: Deployment, tmp
     deployment.tenant()
     deployment.start()
     deployment.sign_in()
-    deployment.bao.seal()
+    deployment.vault.seal()
     try:
         deployment.wait_for("not ready", lambda: deployment.get("/readyz") == 503, 15)
         assert deployment.get("/livez") == 200
     finally:
-        deployment.bao.unseal()
+        deployment.vault.unseal()
     deployment.wait_for("ready again", lambda: deployment.get("/readyz") == 200, 30)
     generation = deployment.generation()
     deployment.wait_for("a rotation", lambda: deployment.generation() > generation, 30)
@@ -158,10 +158,10 @@ def test_a_sealed_vault_is_survived_without_a_person(deployment: Deployment, tmp
 
 def test_a_request_whose_writer_vault_has_verified_is_taken(deployment: Deployment) -> None:
     """The sign-in of somebody whom Vault knows; the status shows the id that says who it was."""
-    connection = Connection(read({"VAULT_ADDR": deployment.bao.url, "VAULT_TOKEN": deployment.bao.token}))
+    connection = Connection(read({"VAULT_ADDR": deployment.vault.url, "VAULT_TOKEN": deployment.vault.token}))
     registration.apply(connection, registration.Plan(mount=deployment.mount, verified=True))
     connection.close()
-    alice = deployment.bao.person(f"alice-{deployment.mount}", f"{deployment.mount}-operator")
+    alice = deployment.vault.person(f"alice-{deployment.mount}", f"{deployment.mount}-operator")
     deployment.server()
     deployment.tenant()
     deployment.start()
@@ -240,7 +240,7 @@ def test_removing_a_tenant_ends_its_session_and_its_secrets(deployment: Deployme
     assert not deployment.veeam.accepts(token)
     for kind in ("tokens", "credentials", "sign-ins"):
         for version in (1, 2, 3, 4, 5):
-            answer = deployment.bao.request("GET", f"{deployment.mount}/data/{kind}/acme?version={version}")
+            answer = deployment.vault.request("GET", f"{deployment.mount}/data/{kind}/acme?version={version}")
             assert "simtok" not in answer.text
     assert deployment.vb365("tenant", "show", "acme").returncode == 3
     assert deployment.vb365("token", "acme").returncode == 3
@@ -253,7 +253,7 @@ def test_a_tenant_whose_document_is_gone_can_still_be_removed(deployment: Deploy
     deployment.tenant()
     deployment.start(VB365_LIST_INTERVAL="1s")
     deployment.sign_in()
-    deployment.bao.api("DELETE", f"{deployment.mount}/metadata/tenants/acme")
+    deployment.vault.api("DELETE", f"{deployment.mount}/metadata/tenants/acme")
     deployment.wait_for("a word", lambda: deployment.status()["reason"] == "TenantRemoved", 10)
     assert "vb365 tenant remove acme" in deployment.ok("status", "acme")
 

@@ -9,7 +9,7 @@ import pytest
 from scheduler.service import Service
 from scheduler.settings import Settings
 from scheduler.term import Term
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.tenants import ServerSpec, TenantSpec, bind
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.vault
 
 
 @pytest.fixture
-def service(openbao: OpenBao, mount: str) -> Service:
+def service(vault: VaultServer, mount: str) -> Service:
     """Return a service that isn't running; it leads when a test says so, and nobody may be called."""
-    return Service(Settings(mount=mount), read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}), "me:1", None)
+    return Service(Settings(mount=mount), read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}), "me:1", None)
 
 
 def lead(service: Service, look: Callable[[Term], Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Collection, Sequence
 
-from tests.openbao import Node
+from tests.servers.node import Node
 from tests.simulators.proxy import pump
 
 

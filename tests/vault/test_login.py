@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.openbao import OpenBao, fresh_mount
+from tests.servers.node import VaultServer, fresh_mount
 from tests.simulators.http import Request, Response, Server, json_response
 from tests.simulators.tls import Authority
 from vault_plugin.core.credential import Credential
@@ -49,14 +49,14 @@ def service_account_token(key: rsa.RSAPrivateKey, audience: str = "vault") -> st
 
 
 @pytest.fixture
-def registered(openbao: OpenBao) -> Iterator[Connection]:
-    made = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+def registered(vault: VaultServer) -> Iterator[Connection]:
+    made = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
     yield made
     made.close()
 
 
-def log_in(openbao: OpenBao, settings: LoginSettings) -> tuple[Connection, Login]:
-    connection = Connection(read({"VAULT_ADDR": openbao.url}))
+def log_in(vault: VaultServer, settings: LoginSettings) -> tuple[Connection, Login]:
+    connection = Connection(read({"VAULT_ADDR": vault.url}))
     login = Login(connection, settings)
     login.ensure(timedelta(0))
     return connection, login
@@ -70,7 +70,7 @@ def register(connection: Connection, method: AuthMethod) -> Plan:
 
 
 @pytest.mark.vault
-def test_approle_reads_the_secret_id_anew_at_each_login(openbao: OpenBao, registered: Connection, tmp_path: Path) -> None:
+def test_approle_reads_the_secret_id_anew_at_each_login(vault: VaultServer, registered: Connection, tmp_path: Path) -> None:
     """A dead token leads to a new login from the file; the old secret id is not kept."""
     plan = register(registered, "approle")
     file = tmp_path / "secret-id"
@@ -78,13 +78,13 @@ def test_approle_reads_the_secret_id_anew_at_each_login(openbao: OpenBao, regist
     assert made.secret_id is not None
     file.write_text(made.secret_id.reveal())
     settings = LoginSettings("approle", plan.at, role_id=made.role_id, secret_id_file=file)
-    connection, login = log_in(openbao, settings)
+    connection, login = log_in(vault, settings)
     events: list[str] = []
     store = KvStore(connection, login, plan.mount, lambda event, **_: events.append(event))
     store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0)
     assert connection.token is not None
     old = connection.token.reveal()
-    openbao.api("POST", "auth/token/revoke", {"token": old})
+    vault.api("POST", "auth/token/revoke", {"token": old})
 
     assert store.read(Credential, "acme").version == 1
     assert store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=1) == 2
@@ -97,23 +97,23 @@ def test_approle_reads_the_secret_id_anew_at_each_login(openbao: OpenBao, regist
 
 
 @pytest.mark.vault
-def test_a_write_in_the_middle_of_a_token_death_is_done(openbao: OpenBao, registered: Connection, tmp_path: Path) -> None:
+def test_a_write_in_the_middle_of_a_token_death_is_done(vault: VaultServer, registered: Connection, tmp_path: Path) -> None:
     """Case 4 of the write rule: dead, log in, the same bytes."""
     plan = register(registered, "approle")
     made = registration.app_role_credentials(registered, plan, wrap=False)
     assert made.secret_id is not None
     file = tmp_path / "secret-id"
     file.write_text(made.secret_id.reveal())
-    connection, login = log_in(openbao, LoginSettings("approle", plan.at, role_id=made.role_id, secret_id_file=file))
+    connection, login = log_in(vault, LoginSettings("approle", plan.at, role_id=made.role_id, secret_id_file=file))
     store = KvStore(connection, login, plan.mount)
     assert connection.token is not None
-    openbao.api("POST", "auth/token/revoke", {"token": connection.token.reveal()})
+    vault.api("POST", "auth/token/revoke", {"token": connection.token.reveal()})
 
     assert store.write("acme", Credential(since="2026-11-24T12:00:00Z"), cas=0) == 1
 
 
 @pytest.mark.vault
-def test_a_token_is_renewed_at_half_its_period(openbao: OpenBao, registered: Connection, tmp_path: Path) -> None:
+def test_a_token_is_renewed_at_half_its_period(vault: VaultServer, registered: Connection, tmp_path: Path) -> None:
     """Not before; and a renewed token is the same token."""
     plan = register(registered, "approle")
     made = registration.app_role_credentials(registered, plan, wrap=False)
@@ -121,7 +121,7 @@ def test_a_token_is_renewed_at_half_its_period(openbao: OpenBao, registered: Con
     file = tmp_path / "secret-id"
     file.write_text(made.secret_id.reveal())
     calls: list[str] = []
-    connection = Connection(read({"VAULT_ADDR": openbao.url}), calls.append)
+    connection = Connection(read({"VAULT_ADDR": vault.url}), calls.append)
     login = Login(connection, LoginSettings("approle", plan.at, role_id=made.role_id, secret_id_file=file))
     login.ensure(timedelta(0))
     login.ensure(timedelta(seconds=1799))
@@ -135,47 +135,47 @@ def test_a_token_is_renewed_at_half_its_period(openbao: OpenBao, registered: Con
 
 
 @pytest.mark.vault
-def test_a_wrong_secret_id_is_said_with_its_remedy(openbao: OpenBao, registered: Connection, tmp_path: Path) -> None:
+def test_a_wrong_secret_id_is_said_with_its_remedy(vault: VaultServer, registered: Connection, tmp_path: Path) -> None:
     """Vault answers 400 to it."""
     plan = register(registered, "approle")
     file = tmp_path / "secret-id"
     file.write_text("wrong")
 
     with pytest.raises(StoreDenied) as caught:
-        log_in(openbao, LoginSettings("approle", plan.at, role_id="nobody", secret_id_file=file))
+        log_in(vault, LoginSettings("approle", plan.at, role_id="nobody", secret_id_file=file))
 
     assert caught.value.reason == "LoginRefused"
     assert "SECRET_ID_FILE" in caught.value.remedy()
 
 
 @pytest.mark.vault
-def test_a_missing_file_is_a_setting_to_correct(openbao: OpenBao, tmp_path: Path) -> None:
+def test_a_missing_file_is_a_setting_to_correct(vault: VaultServer, tmp_path: Path) -> None:
     """Named, with the system's reason."""
     with pytest.raises(ConfigurationError, match="No such file"):
-        log_in(openbao, LoginSettings("approle", role_id="x", secret_id_file=tmp_path / "none"))
+        log_in(vault, LoginSettings("approle", role_id="x", secret_id_file=tmp_path / "none"))
 
 
 @pytest.mark.vault
 def test_jwt_auth_logs_in_with_a_service_accounts_token(
-    openbao: OpenBao, registered: Connection, tmp_path: Path, key: rsa.RSAPrivateKey
+    vault: VaultServer, registered: Connection, tmp_path: Path, key: rsa.RSAPrivateKey
 ) -> None:
     """And refuses another audience."""
     plan = register(registered, "jwt")
     pem = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-    openbao.api("POST", f"auth/{plan.at}/config", {"jwt_validation_pubkeys": [pem]})
+    vault.api("POST", f"auth/{plan.at}/config", {"jwt_validation_pubkeys": [pem]})
     file = tmp_path / "jwt"
     file.write_text(service_account_token(key))
-    connection, _ = log_in(openbao, LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file))
+    connection, _ = log_in(vault, LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file))
     assert connection.token
 
     file.write_text(service_account_token(key, "another"))
     with pytest.raises(StoreDenied):
-        log_in(openbao, LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file))
+        log_in(vault, LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file))
 
 
 @pytest.mark.vault
 def test_kubernetes_auth_logs_in_by_token_review(
-    openbao: OpenBao, registered: Connection, tmp_path: Path, key: rsa.RSAPrivateKey, authority: Authority
+    vault: VaultServer, registered: Connection, tmp_path: Path, key: rsa.RSAPrivateKey, authority: Authority
 ) -> None:
     """Against a TokenReview endpoint over HTTPS that reads the token's own claims."""
 
@@ -191,11 +191,11 @@ def test_kubernetes_auth_logs_in_by_token_review(
     api = Server(review, authority.shared_context)
     plan = register(registered, "kubernetes")
     config = {"kubernetes_host": api.url, "kubernetes_ca_cert": authority.pem, "disable_local_ca_jwt": True}
-    openbao.api("POST", f"auth/{plan.at}/config", config)
+    vault.api("POST", f"auth/{plan.at}/config", config)
     file = tmp_path / "token"
     file.write_text(service_account_token(key))
 
-    connection, login = log_in(openbao, LoginSettings("kubernetes", plan.at, role=plan.role, jwt_file=file))
+    connection, login = log_in(vault, LoginSettings("kubernetes", plan.at, role=plan.role, jwt_file=file))
 
     assert connection.token
     assert login.alive()
@@ -203,22 +203,22 @@ def test_kubernetes_auth_logs_in_by_token_review(
 
 
 @pytest.mark.vault
-def test_a_given_token_is_used_and_never_revoked(openbao: OpenBao, mount: str) -> None:
+def test_a_given_token_is_used_and_never_revoked(vault: VaultServer, mount: str) -> None:
     """The service revokes at stop only what it obtained."""
-    token = openbao.token_for(f"{mount}-service")
-    connection = Connection(read({"VAULT_ADDR": openbao.url, "BAO_TOKEN": token, "VAULT_TOKEN": "other"}))
+    token = vault.token_for(f"{mount}-service")
+    connection = Connection(read({"VAULT_ADDR": vault.url, "BAO_TOKEN": token, "VAULT_TOKEN": "other"}))
     login = Login(connection, LoginSettings())
     login.ensure(timedelta(0))
 
     login.revoke()
 
-    assert openbao.request("GET", "auth/token/lookup-self", token=token).ok
+    assert vault.request("GET", "auth/token/lookup-self", token=token).ok
 
 
 @pytest.mark.vault
 def test_a_sealed_server_is_said_to_be_sealed(tmp_path: Path) -> None:
     """And nothing is concluded from it."""
-    server = OpenBao(tmp_path / "sealed")
+    server = VaultServer(tmp_path / "sealed")
     try:
         connection = Connection(read({"VAULT_ADDR": server.url, "VAULT_TOKEN": server.token}))
         registration.apply(connection, Plan(mount="vb365"))
@@ -238,9 +238,9 @@ def test_a_sealed_server_is_said_to_be_sealed(tmp_path: Path) -> None:
 
 
 @pytest.mark.vault
-def test_a_wrong_mount_is_not_absence(openbao: OpenBao) -> None:
+def test_a_wrong_mount_is_not_absence(vault: VaultServer) -> None:
     """404 with error text must never read as NeverSignedIn."""
-    connection = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+    connection = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
     store = KvStore(connection, Login(connection, LoginSettings()), "nowhere")
 
     with pytest.raises(StoreUnavailable) as caught:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.openbao import OpenBao, fresh_mount
+from tests.servers.node import VaultServer, fresh_mount
 from tests.simulators.http import json_response
 from tests.vault.proxy import LossyProxy, Trick
 from vault_plugin.core.errors import ConfigurationError, NameRefused, StoreDenied
@@ -33,20 +33,20 @@ TABLE = {
 
 
 @pytest.fixture
-def connection(openbao: OpenBao) -> Iterator[Connection]:
-    made = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+def connection(vault: VaultServer) -> Iterator[Connection]:
+    made = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
     yield made
     made.close()
 
 
 @pytest.mark.parametrize("policy", ["service", "operator", "admin", "consumer"])
-def test_every_cell_of_the_table_holds(policy: str, openbao: OpenBao, mount: str) -> None:
+def test_every_cell_of_the_table_holds(policy: str, vault: VaultServer, mount: str) -> None:
     """Each operation on each kind with a real token: granted, or 403."""
-    token = openbao.token_for(f"{mount}-{policy}")
+    token = vault.token_for(f"{mount}-{policy}")
     for path, granted in TABLE.items():
         kind = path.split("/")[0]
         parent = path.rsplit("/", 1)[0]
-        openbao.request("DELETE", f"{mount}/metadata/{path}")
+        vault.request("DELETE", f"{mount}/metadata/{path}")
         calls = {
             "c": ("POST", f"{mount}/data/{path}", {"options": {"cas": 0}, "data": {"a": 1}}),
             "r": ("GET", f"{mount}/data/{path}", None),
@@ -56,26 +56,26 @@ def test_every_cell_of_the_table_holds(policy: str, openbao: OpenBao, mount: str
             "d": ("DELETE", f"{mount}/metadata/{path}", None),
         }
         for operation, (method, at, body) in calls.items():
-            if operation != "c" and not openbao.request("GET", f"{mount}/metadata/{path}").ok:
-                openbao.api("POST", f"{mount}/data/{path}", {"options": {"cas": 0}, "data": {"a": 1}})
-            status = openbao.request(method, at, body, token=token).status_code
+            if operation != "c" and not vault.request("GET", f"{mount}/metadata/{path}").ok:
+                vault.api("POST", f"{mount}/data/{path}", {"options": {"cas": 0}, "data": {"a": 1}})
+            status = vault.request(method, at, body, token=token).status_code
             allowed = operation in granted[policy]
             assert (status != 403) == allowed, f"{policy} {operation} on {kind}: {status}"
         never = [("GET", f"{mount}/metadata/{path}"), ("POST", f"{mount}/undelete/{path}"), ("DELETE", f"{mount}/data/{path}")]
         for method, at in never:
-            assert openbao.request(method, at, {"versions": [1]}, token=token).status_code == 403, f"{policy} {method} {at}"
+            assert vault.request(method, at, {"versions": [1]}, token=token).status_code == 403, f"{policy} {method} {at}"
 
 
-def test_the_service_touches_nothing_outside_its_mount(openbao: OpenBao, mount: str) -> None:
+def test_the_service_touches_nothing_outside_its_mount(vault: VaultServer, mount: str) -> None:
     """Nor its mount's settings."""
     other = fresh_mount()
-    openbao.api("POST", f"sys/mounts/{other}", {"type": "kv", "options": {"version": "2"}})
-    token = openbao.token_for(f"{mount}-service")
+    vault.api("POST", f"sys/mounts/{other}", {"type": "kv", "options": {"version": "2"}})
+    token = vault.token_for(f"{mount}-service")
     for method, path in [
         ("GET", "sys/mounts"), ("GET", f"{other}/data/a"), ("POST", f"{other}/data/a"), ("POST", f"{mount}/config"),
         ("POST", "auth/token/create"), ("GET", f"sys/policies/acl/{mount}-service"), ("LIST", f"{mount}/metadata/"),
     ]:  # fmt: skip
-        assert openbao.request(method, path, {"data": {}}, token=token).status_code == 403, path
+        assert vault.request(method, path, {"data": {}}, token=token).status_code == 403, path
 
 
 def test_a_second_registration_changes_nothing(connection: Connection) -> None:
@@ -88,16 +88,16 @@ def test_a_second_registration_changes_nothing(connection: Connection) -> None:
     assert {result.outcome for result in registration.check(connection, plan)} == {"unchanged"}
 
 
-def test_a_policy_edited_by_hand_is_found_and_mended(connection: Connection, openbao: OpenBao) -> None:
+def test_a_policy_edited_by_hand_is_found_and_mended(connection: Connection, vault: VaultServer) -> None:
     """Rules are compared, not bytes: a reformatted policy is no drift."""
     mount = fresh_mount()
     plan = Plan(mount=mount)
     registration.apply(connection, plan)
     name = f"sys/policies/acl/{mount}-consumer"
-    openbao.api("POST", name, {"policy": f'path "{mount}/data/tokens/+" {{\n  capabilities = [ "read" ]\n}}\n# mine'})
+    vault.api("POST", name, {"policy": f'path "{mount}/data/tokens/+" {{\n  capabilities = [ "read" ]\n}}\n# mine'})
     assert {result.outcome for result in registration.check(connection, plan)} == {"unchanged"}
 
-    openbao.api("POST", name, {"policy": f'path "{mount}/data/*" {{ capabilities = ["read", "sudo"] }}'})
+    vault.api("POST", name, {"policy": f'path "{mount}/data/*" {{ capabilities = ["read", "sudo"] }}'})
     drifted = [result for result in registration.check(connection, plan) if result.outcome == "drifted"]
     assert [result.title for result in drifted] == [f"policy {mount}-consumer"]
     assert any("foreign rule" in detail for detail in drifted[0].details)
@@ -106,9 +106,9 @@ def test_a_policy_edited_by_hand_is_found_and_mended(connection: Connection, ope
     assert {result.outcome for result in registration.check(connection, plan)} == {"unchanged"}
 
 
-def test_settings_changed_by_hand_are_found_and_mended(connection: Connection, openbao: OpenBao, mount: str) -> None:
+def test_settings_changed_by_hand_are_found_and_mended(connection: Connection, vault: VaultServer, mount: str) -> None:
     """max_versions, cas_required, delete_version_after."""
-    openbao.api("POST", f"{mount}/config", {"max_versions": 10, "cas_required": False, "delete_version_after": "1h"})
+    vault.api("POST", f"{mount}/config", {"max_versions": 10, "cas_required": False, "delete_version_after": "1h"})
 
     results = registration.check(connection, Plan(mount=mount))
     drifted = next(result for result in results if result.outcome == "drifted")
@@ -116,25 +116,25 @@ def test_settings_changed_by_hand_are_found_and_mended(connection: Connection, o
 
     registration.apply(connection, Plan(mount=mount))
     assert {result.outcome for result in registration.check(connection, Plan(mount=mount))} == {"unchanged"}
-    openbao.api("POST", f"{mount}/data/tokens/a", {"options": {"cas": 0}, "data": {"a": 1}})
-    assert openbao.api("GET", f"{mount}/data/tokens/a")["data"]["metadata"]["deletion_time"] == ""
+    vault.api("POST", f"{mount}/data/tokens/a", {"options": {"cas": 0}, "data": {"a": 1}})
+    assert vault.api("GET", f"{mount}/data/tokens/a")["data"]["metadata"]["deletion_time"] == ""
 
 
-def test_a_consumers_policy_reads_one_tenant_only(openbao: OpenBao, connection: Connection) -> None:
+def test_a_consumers_policy_reads_one_tenant_only(vault: VaultServer, connection: Connection) -> None:
     """And a group's operators reach their prefix only."""
     mount = fresh_mount()
     registration.apply(connection, Plan(mount=mount, groups=("emea",), consumers=("acme",)))
     for name in ("acme", "globex"):
-        openbao.api("POST", f"{mount}/data/tokens/{name}", {"options": {"cas": 0}, "data": {"a": 1}})
-    consumer = openbao.token_for(f"{mount}-consumer-acme")
-    assert openbao.request("GET", f"{mount}/data/tokens/acme", token=consumer).status_code == 200
-    assert openbao.request("GET", f"{mount}/data/tokens/globex", token=consumer).status_code == 403
+        vault.api("POST", f"{mount}/data/tokens/{name}", {"options": {"cas": 0}, "data": {"a": 1}})
+    consumer = vault.token_for(f"{mount}-consumer-acme")
+    assert vault.request("GET", f"{mount}/data/tokens/acme", token=consumer).status_code == 200
+    assert vault.request("GET", f"{mount}/data/tokens/globex", token=consumer).status_code == 403
 
-    operator = openbao.token_for(f"{mount}-operator-emea")
+    operator = vault.token_for(f"{mount}-operator-emea")
     body = {"options": {"cas": 0}, "data": {"action": "rotate"}}
-    assert openbao.request("POST", f"{mount}/data/requests/emea-acme/1", body, token=operator).status_code == 200
-    assert openbao.request("POST", f"{mount}/data/requests/apac-acme/1", body, token=operator).status_code == 403
-    assert openbao.request("LIST", f"{mount}/metadata/tenants", token=operator).status_code == 403
+    assert vault.request("POST", f"{mount}/data/requests/emea-acme/1", body, token=operator).status_code == 200
+    assert vault.request("POST", f"{mount}/data/requests/apac-acme/1", body, token=operator).status_code == 403
+    assert vault.request("LIST", f"{mount}/metadata/tenants", token=operator).status_code == 403
 
 
 @pytest.mark.parametrize("name", ["+", "*", "a*", 'a"b', "ACME"])
@@ -146,21 +146,21 @@ def test_a_wild_name_never_gets_into_a_policy(name: str) -> None:
         policies.policies("vb365", groups=(name,))
 
 
-def test_a_mount_that_is_no_kv_v2_is_refused(connection: Connection, openbao: OpenBao) -> None:
+def test_a_mount_that_is_no_kv_v2_is_refused(connection: Connection, vault: VaultServer) -> None:
     """Nothing of it is changed."""
     mount = fresh_mount()
-    openbao.api("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
+    vault.api("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
 
     with pytest.raises(ConfigurationError, match="isn't a KV v2 mount"):
         registration.apply(connection, Plan(mount=mount))
 
 
-def test_a_replication_secondary_is_refused(openbao: OpenBao) -> None:
+def test_a_replication_secondary_is_refused(vault: VaultServer) -> None:
     """What is written there would be forwarded, or lost; nothing is asked after its health."""
-    proxy = LossyProxy(openbao.url)
+    proxy = LossyProxy(vault.url)
     health = json_response(200, {"initialized": True, "sealed": False, "replication_performance_mode": "secondary"})
     proxy.tricks.append(Trick("GET", "/sys/health", "answer", response=health))
-    behind = Connection(read({"VAULT_ADDR": proxy.url, "VAULT_TOKEN": openbao.token}))
+    behind = Connection(read({"VAULT_ADDR": proxy.url, "VAULT_TOKEN": vault.token}))
 
     with pytest.raises(ConfigurationError, match="replication secondary") as caught:
         registration.apply(behind, Plan(mount=fresh_mount()))
@@ -171,13 +171,13 @@ def test_a_replication_secondary_is_refused(openbao: OpenBao) -> None:
     assert [path for _, path, _ in proxy.seen] == ["/v1/sys/health"]
 
 
-def test_the_registrars_policy_is_enough(openbao: OpenBao, connection: Connection) -> None:
+def test_the_registrars_policy_is_enough(vault: VaultServer, connection: Connection) -> None:
     """What --print-registrar-policy prints, and nothing more."""
     mount = fresh_mount()
     plan = Plan(mount=mount, auth="approle", enable_auth=True)
     rules = policies.registrar(mount, "approle", enable_auth=True)
-    openbao.api("POST", f"sys/policies/acl/{mount}-registrar", {"policy": policies.render(rules, mount)})
-    mine = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token_for(f"{mount}-registrar")}))
+    vault.api("POST", f"sys/policies/acl/{mount}-registrar", {"policy": policies.render(rules, mount)})
+    mine = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token_for(f"{mount}-registrar")}))
 
     registration.apply(mine, plan)
     assert registration.app_role_credentials(mine, plan, wrap=True).wrapping_token
@@ -185,9 +185,9 @@ def test_the_registrars_policy_is_enough(openbao: OpenBao, connection: Connectio
     mine.close()
 
 
-def test_a_token_without_rights_is_told_what_it_needs(openbao: OpenBao, mount: str) -> None:
+def test_a_token_without_rights_is_told_what_it_needs(vault: VaultServer, mount: str) -> None:
     """--print-registrar-policy."""
-    poor = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token_for(f"{mount}-operator")}))
+    poor = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token_for(f"{mount}-operator")}))
 
     with pytest.raises(StoreDenied) as caught:
         registration.apply(poor, Plan(mount=mount))
@@ -212,9 +212,9 @@ def test_a_wrapped_secret_id_is_unwrapped_once_into_a_private_file(connection: C
         unwrapping.unwrap(connection, wrapped.wrapping_token, to, role=plan.role)
 
 
-def test_a_foreign_wrapping_token_is_not_unwrapped(connection: Connection, openbao: OpenBao, tmp_path: Path) -> None:
+def test_a_foreign_wrapping_token_is_not_unwrapped(connection: Connection, vault: VaultServer, tmp_path: Path) -> None:
     """The creation path is checked first; the token stays good for whom it belongs to."""
-    answer = openbao.request("POST", "sys/wrapping/wrap", {"secret_id": "evil"}, **{"X-Vault-Wrap-TTL": "60"})
+    answer = vault.request("POST", "sys/wrapping/wrap", {"secret_id": "evil"}, **{"X-Vault-Wrap-TTL": "60"})
     token = Secret(answer.json()["wrap_info"]["token"])
 
     with pytest.raises(StoreDenied, match="sys/wrapping/wrap"):

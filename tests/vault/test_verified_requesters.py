@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.openbao import OpenBao, fresh_mount
+from tests.servers.node import VaultServer, fresh_mount
 from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.vault import registration
 from vault_plugin.vault.connection import Connection
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.vault
 
 
 @pytest.fixture
-def connection(openbao: OpenBao) -> Iterator[Connection]:
-    made = Connection(read({"VAULT_ADDR": openbao.url, "VAULT_TOKEN": openbao.token}))
+def connection(vault: VaultServer) -> Iterator[Connection]:
+    made = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
     yield made
     made.close()
 
@@ -28,16 +28,16 @@ def outcomes(results: list[registration.Result], mount: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("policy", ["operator", "admin"])
-def test_nobody_writes_a_request_in_anothers_name(policy: str, openbao: OpenBao, connection: Connection) -> None:
+def test_nobody_writes_a_request_in_anothers_name(policy: str, vault: VaultServer, connection: Connection) -> None:
     """Alice as Alice 200; as Bob, as nobody, or by a token that is nobody's: 403."""
     mount = fresh_mount()
     registration.apply(connection, Plan(mount=mount, verified=True))
-    alice, bob = (openbao.person(f"{who}-{mount}", f"{mount}-{policy}") for who in ("alice", "bob"))
-    nobodys = openbao.token_for(f"{mount}-{policy}")
+    alice, bob = (vault.person(f"{who}-{mount}", f"{mount}-{policy}") for who in ("alice", "bob"))
+    nobodys = vault.token_for(f"{mount}-{policy}")
 
     def write(request_id: str, token: str) -> int:
         body = {"options": {"cas": 0}, "data": {"action": "rotate"}}
-        return openbao.request("POST", f"{mount}/data/requests/acme/{request_id}", body, token=token).status_code
+        return vault.request("POST", f"{mount}/data/requests/acme/{request_id}", body, token=token).status_code
 
     assert write(f"{alice.entity}.1", alice.token) == 200
     assert write(f"{alice.entity}.1", alice.token) == 403, "a request is never altered"
@@ -66,7 +66,7 @@ def test_the_option_is_part_of_what_is_registered(connection: Connection) -> Non
     assert outcomes(registration.apply(connection, verified), mount) == {"operator": "updated", "admin": "updated"}
 
 
-def test_a_group_that_vault_could_not_verify_is_refused(connection: Connection, openbao: OpenBao) -> None:
+def test_a_group_that_vault_could_not_verify_is_refused(connection: Connection, vault: VaultServer) -> None:
     """No rule holds a prefix of tenants and one of ids; nothing is written."""
     mount = fresh_mount()
 
@@ -74,4 +74,4 @@ def test_a_group_that_vault_could_not_verify_is_refused(connection: Connection, 
         registration.apply(connection, Plan(mount=mount, verified=True, groups=("emea",)))
 
     assert "mount" in caught.value.remedy()
-    assert openbao.request("GET", f"sys/policies/acl/{mount}-service").status_code == 404
+    assert vault.request("GET", f"sys/policies/acl/{mount}-service").status_code == 404

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.openbao import OpenBao
+from tests.servers.node import VaultServer
 from tests.simulators.http import Request, Response, Server
 from tests.simulators.tls import Authority
 from tests.vault.proxy import LossyProxy, Trick
@@ -26,10 +26,10 @@ PATH = "/data/credentials/acme"
 class Lossy:
     """A store behind the proxy, and what it reported."""
 
-    def __init__(self, openbao: OpenBao, mount: str, **settings: str) -> None:
-        self.proxy = LossyProxy(openbao.url)
+    def __init__(self, vault: VaultServer, mount: str, **settings: str) -> None:
+        self.proxy = LossyProxy(vault.url)
         self.events: list[str] = []
-        connection = Connection(read({"VAULT_ADDR": self.proxy.url, "VAULT_TOKEN": openbao.token} | settings))
+        connection = Connection(read({"VAULT_ADDR": self.proxy.url, "VAULT_TOKEN": vault.token} | settings))
         login = Login(connection, LoginSettings())
         self.store = KvStore(connection, login, mount, lambda event, **_: self.events.append(event))
 
@@ -38,8 +38,8 @@ class Lossy:
 
 
 @pytest.fixture
-def lossy(openbao: OpenBao, mount: str) -> Iterator[Lossy]:
-    made = Lossy(openbao, mount)
+def lossy(vault: VaultServer, mount: str) -> Iterator[Lossy]:
+    made = Lossy(vault, mount)
     yield made
     made.proxy.close()
 
@@ -118,15 +118,15 @@ def test_a_page_in_vaults_place_deletes_nothing(lossy: Lossy, status: int, reaso
     assert lossy.store.read(Credential, "acme").version == 0
 
 
-def test_a_delayed_copy_changes_nothing(openbao: OpenBao, mount: str) -> None:
+def test_a_delayed_copy_changes_nothing(vault: VaultServer, mount: str) -> None:
     """A request that lands a second later meets its own repetition and is refused by check-and-set."""
-    lossy = Lossy(openbao, mount)
+    lossy = Lossy(vault, mount)
     lossy.trick("late", delay=1.0)
     lossy.store.write("acme", FIRST, cas=0)
     lossy.store.write("acme", SECOND, cas=1)
     lossy.proxy.close()
 
-    document = openbao.document(mount, "credentials/acme")
+    document = vault.document(mount, "credentials/acme")
     assert document["generation"] == 2
 
 
@@ -139,11 +139,11 @@ def test_a_repeated_request_is_one_write(lossy: Lossy) -> None:
     assert lossy.events == ["write_was_mine"]
 
 
-def test_somebody_elses_write_is_never_overwritten(lossy: Lossy, openbao: OpenBao, mount: str) -> None:
+def test_somebody_elses_write_is_never_overwritten(lossy: Lossy, vault: VaultServer, mount: str) -> None:
     """Lost answer and another writer: lost, decide anew."""
     lossy.store.write("acme", FIRST, cas=0)
     lossy.trick("answer", response=Response(500, b"{}"))
-    other = Lossy(openbao, mount)
+    other = Lossy(vault, mount)
     other.store.write("acme", SECOND, cas=1)
     other.proxy.close()
 
@@ -191,9 +191,9 @@ def test_a_stop_ends_first_writes_at_once_and_others_after_a_grace(lossy: Lossy)
     assert 0.8 < time.monotonic() - before < 10
 
 
-def test_missing_rights_keep_what_is_in_memory(openbao: OpenBao, mount: str) -> None:
+def test_missing_rights_keep_what_is_in_memory(vault: VaultServer, mount: str) -> None:
     """Case 4, alive: report; the write isn't given up as long as it may not be."""
-    denied = Lossy(openbao, mount, VAULT_TOKEN=openbao.token_for(f"{mount}-operator"))
+    denied = Lossy(vault, mount, VAULT_TOKEN=vault.token_for(f"{mount}-operator"))
 
     with pytest.raises(StoreDenied):
         denied.store.write("acme", FIRST, cas=0, give_up_after=timedelta(seconds=1))

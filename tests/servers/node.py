@@ -202,7 +202,7 @@ class Node(Client):
         self._process = None
 
 
-class OpenBao(Node):
+class VaultServer(Node):
     """A server of one node, initialised and unsealed, with storage that survives a restart."""
 
     def __init__(self, directory: Path) -> None:

@@ -1,0 +1,1 @@
+"""Real Vault servers for tests, the demo and the benchmarks."""
