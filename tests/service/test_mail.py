@@ -1,4 +1,4 @@
-"""The mailbox and whoever empties it, in this process, against a real OpenBao; Microsoft is one that hangs."""
+"""The mailbox and whoever empties it, in this process, against a real server; Microsoft is one that hangs."""
 
 import itertools
 import threading
