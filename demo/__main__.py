@@ -1,7 +1,8 @@
 """``python -m demo``: a real OpenBao, both simulators, the service and a real consumer, on free loopback ports.
 
-With ``SERVER=vault`` it is a real HashiCorp Vault. Registers, adds a server and two tenants, signs one in, shows a consumer's file change as short-lived tokens rotate, kills the
-service in the middle, and says at the end what was seen. Exit status 0 if all of it was.
+With ``SERVER=vault`` it is a real HashiCorp Vault. Registers, adds a server and two tenants, signs one in, shows a consumer's
+file change as short-lived tokens rotate, kills the service in the middle, and says at the end what was seen. Exit status 0 if
+all of it was.
 """
 
 import argparse
