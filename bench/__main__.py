@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import reading, rotating, scale, signing_in
 from bench.report import Table
 from bench.stage import Measured, Stage
-from tests.servers.node import binary
+from tests.servers.binary import server_name
 
 SIZES = (1_000, 10_000)
 QUICK_SIZES = (1_000, 2_000)
@@ -33,7 +33,7 @@ def main() -> int:
         for table in tables:
             print(table.text(), flush=True)
 
-    print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, {Path(binary()).name}\n")
+    print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, {server_name()}\n")
     sizes = QUICK_SIZES if quick else SIZES
     names = (*rotating.ALL_NAMES, *(name for size in sizes for name in scale.due_names(size)))
     with tempfile.TemporaryDirectory() as directory, Stage(Path(directory), names) as stage:

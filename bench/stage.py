@@ -1,4 +1,4 @@
-"""What every measurement stands on: a real OpenBao, the simulated Veeam, the real service. Each a process of its own."""
+"""What every measurement stands on: a real server (``SERVER``), the simulated Veeam, the real service. Each a process."""
 
 import json
 import re
@@ -110,7 +110,7 @@ class Measured(Deployment):
 
 
 class Stage:
-    """OpenBao and the simulated Veeam; deployments are made on it."""
+    """The server under test and the simulated Veeam; deployments are made on it."""
 
     def __init__(self, directory: Path, names: Iterable[str]) -> None:
         """Start both; the simulator knows a session for each of these names."""

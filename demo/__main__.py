@@ -1,7 +1,8 @@
 """``python -m demo``: a real OpenBao, both simulators, the service and a real consumer, on free loopback ports.
 
-Registers, adds a server and two tenants, signs one in, shows a consumer's file change as short-lived tokens rotate, kills the
-service in the middle, and says at the end what was seen. Exit status 0 if all of it was.
+With ``SERVER=vault`` it is a real HashiCorp Vault. Registers, adds a server and two tenants, signs one in, shows a consumer's
+file change as short-lived tokens rotate, kills the service in the middle, and says at the end what was seen. Exit status 0 if
+all of it was.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from demo.stage import Stage
 from tests.agent import Agent
+from tests.servers.binary import COMMANDS, server, server_name
 
 TOKEN_LIFE = 20
 ORGANIZATION = "contoso.onmicrosoft.com"
@@ -58,10 +60,10 @@ def play(directory: Path, *, manual: bool) -> list[str]:
     """Play the demo and return what was seen."""
     seen = []
     with ExitStack() as stack:
-        say("Starting a real OpenBao, and Microsoft and VB365 as simulators")
+        say(f"Starting a real {server_name()}, and Microsoft and VB365 as simulators")
         stage = Stage(directory, token_life=TOKEN_LIFE, organization=ORGANIZATION)
         stack.callback(stage.close)
-        print(f"   OpenBao {stage.vault.url}   Microsoft {stage.microsoft}   VB365 {stage.veeam}")
+        print(f"   {server_name()} {stage.vault.url}   Microsoft {stage.microsoft}   VB365 {stage.veeam}")
 
         say("Registering: mount, policies, a role for the service")
         stage.register()
@@ -82,7 +84,7 @@ def play(directory: Path, *, manual: bool) -> list[str]:
         stage.sign_in("acme", approve=not manual)
         seen.append(f"one sign-in by device code, {time.monotonic() - began:.1f} s from asking to a token in Vault")
 
-        say("A consumer: bao agent renders a file, with a token that may read this one path")
+        say(f"A consumer: {COMMANDS[server()]} agent renders a file, with a token that may read this one path")
         consumer = stage.consumer("acme")
         stack.callback(consumer.close)
         before = follow(stage, consumer, rotations=2, within=60)

@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Stage:
-    """OpenBao, the simulators, and a place for the service."""
+    """The server, the simulators, and a place for the service."""
 
     def __init__(self, directory: Path, *, token_life: int, organization: str) -> None:
-        """Start OpenBao and the simulators."""
+        """Start the server and the simulators."""
         self.directory = directory
         self._service: subprocess.Popen[bytes] | None = None
         self.http = f"127.0.0.1:{free_port()}"
@@ -150,7 +150,7 @@ class Stage:
     # --- the consumer, and what was seen -----------------------------------------------------------------------------
 
     def consumer(self, tenant: str) -> Agent:
-        """Start a ``bao agent`` that renders this tenant's token into a file."""
+        """Start an agent of the server's that renders this tenant's token into a file."""
         # An agent looks its own token up: the default policy allows that, and nothing in this mount.
         self._consumer_token = self.vault.token_for(f"vb365-consumer-{tenant}", no_default_policy=False)
         return Agent(self.directory / "consumer", self.vault.url, self._consumer_token, f"vb365/data/tokens/{tenant}")

@@ -1,15 +1,16 @@
-"""The real OpenBao agent, rendering a tenant's token into a file, stopped by its own process id."""
+"""The real agent of the server under test, rendering a tenant's token into a file, stopped by its own process id."""
 
 import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.servers.node import binary, clean_environment
+from tests.servers.binary import binary
+from tests.servers.node import clean_environment
 
 
 class Agent:
-    """A real ``bao agent`` with a template: what a sidecar does in Kubernetes. `path` is what it may read."""
+    """A real ``bao agent`` or ``vault agent`` with a template: what a sidecar does in Kubernetes. `path` is what it may read."""
 
     def __init__(self, directory: Path, address: str, token: str, path: str) -> None:
         """Start it."""

@@ -1,4 +1,4 @@
-"""``python -m tests.cluster``: three services beside an OpenBao of three nodes; the leaders are killed, a node is sealed.
+"""``python -m tests.cluster``: three services beside a server of three nodes; the leaders are killed, a node is sealed.
 
 Prints each second who leads, what was done, and what consumers that read each second hold; then the figures. The services
 and the consumers use one address, a load balancer that sends only to healthy nodes: to the one that leads, or with
@@ -75,7 +75,7 @@ class Second:
     def __str__(self) -> str:
         held = f"oldest token {self.worst_age:5.1f} s, least life left {self.least_left:5.1f} s"
         end = f"{'  EXPIRED ' + ' '.join(self.expired) if self.expired else ''}{'  <- ' + self.done if self.done else ''}"
-        leads = f"leads: service {self.service or '-':<7} OpenBao {self.nodes or '-':<6}"
+        leads = f"leads: service {self.service or '-':<7} node {self.nodes or '-':<6}"
         return f"{self.at:4d} s  {leads} rotations {self.rotations:4d}  {held}  reads refused {self.reads_refused:3d}{end}"
 
 

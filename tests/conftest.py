@@ -33,7 +33,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultServer]:
-    """Return a real OpenBao for the whole run, unsealed."""
+    """Return the real server under test for the whole run, unsealed."""
     server = VaultServer(tmp_path_factory.mktemp("vault"))
     yield server
     server.stop()

@@ -1,4 +1,4 @@
-"""``vb365`` run in this process, against a real OpenBao, without a service."""
+"""``vb365`` run in this process, against a real server, without a service."""
 
 from collections.abc import Callable
 from pathlib import Path

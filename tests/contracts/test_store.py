@@ -1,4 +1,4 @@
-"""One suite for the store's port: the store in memory and a real OpenBao must behave alike."""
+"""One suite for the store's port: the store in memory and the real one must behave alike."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -172,7 +172,7 @@ def _gone(stage: Stage) -> list[str]:
 
 @dataclass(frozen=True)
 class Harness:
-    """One OpenBao for all runs, two runs at a time."""
+    """One server for all runs, two runs at a time."""
 
     vault: VaultServer
     authority: Authority

@@ -1,13 +1,11 @@
-"""The real OpenBao server and agent of the development environment, on free loopback ports, stopped by their own process id."""
+"""The real server under test, OpenBao or HashiCorp Vault, on free loopback ports, stopped by its own process id."""
 
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,22 +14,12 @@ from typing import Any
 
 import requests
 
+from tests.servers.binary import binary, server
+
 #: Statuses of ``sys/health``.
 ACTIVE = 200
 SERVING = {ACTIVE, 429, 473}
 SEALED = {503, 501}
-
-
-def binary() -> str:
-    """Return the path of ``bao``: beside this Python, or on the PATH.
-
-    Raises:
-        RuntimeError: there is none; run ``make dev``.
-    """
-    found = shutil.which("bao", path=str(Path(sys.executable).parent)) or shutil.which("bao")
-    if found is None:
-        raise RuntimeError("bao isn't installed: make dev")
-    return found
 
 
 def free_port() -> int:
@@ -94,8 +82,8 @@ class Client:
         return Person(auth["client_token"], auth["entity_id"])
 
     def cli(self, *arguments: str, token: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run ``bao`` against this server."""
-        environment = self._environment() | {"BAO_ADDR": self.url, "BAO_TOKEN": self.token if token is None else token}
+        """Run the server's own command line against it."""
+        environment = self._environment() | {"VAULT_ADDR": self.url, "VAULT_TOKEN": self.token if token is None else token}
         return subprocess.run([binary(), *arguments], capture_output=True, text=True, env=environment, timeout=30, check=False)
 
     def document(self, mount: str, path: str) -> dict[str, Any]:
@@ -122,7 +110,7 @@ class Node(Client):
         raft["max_entry_size"] = 8 << 20  # other storages take documents that are larger than raft's default, too
         if peers:
             raft["retry_join"] = [{"leader_api_addr": peer.url} for peer in peers]
-        config = {
+        config: dict[str, object] = {
             "storage": {"raft": raft},
             "listener": {
                 "tcp": {
@@ -135,6 +123,8 @@ class Node(Client):
             "cluster_addr": f"https://127.0.0.1:{self.cluster_port}",
             "ui": False,
         }
+        if server() == "vault":
+            config["disable_mlock"] = True  # with raft it wants to be told; OpenBao doesn't know it
         (directory / "config.json").write_text(json.dumps(config))
         self.start()
 
@@ -170,7 +160,7 @@ class Node(Client):
             if self.health() in until:
                 return
             time.sleep(0.05)
-        raise RuntimeError(f"OpenBao's node {self.name} doesn't serve")
+        raise RuntimeError(f"node {self.name} doesn't serve")
 
     def health(self, seconds: float = 5) -> int:
         """Return the status of ``sys/health``, or 0 without an answer in so many seconds."""

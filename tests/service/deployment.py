@@ -1,4 +1,4 @@
-"""The service as a process, against a real OpenBao and both simulators; the operator uses the real command line."""
+"""The service as a process, against a real server and both simulators; the operator uses the real command line."""
 
 import copy
 import json

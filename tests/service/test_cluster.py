@@ -1,4 +1,4 @@
-"""Three services beside an OpenBao of three nodes: whoever leads may die, and consumers don't notice.
+"""Three services beside a server of three nodes: whoever leads may die, and consumers don't notice.
 
 ``python -m tests.cluster`` plays it longer, with fifty tenants and 180-second tokens.
 """

@@ -1,4 +1,4 @@
-"""The whole product: a real process, a real OpenBao, real HTTPS, the real command line."""
+"""The whole product: a real process, a real server, real HTTPS, the real command line."""
 
 import json
 import threading

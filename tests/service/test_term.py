@@ -1,4 +1,4 @@
-"""What a term of leadership knows and shows, within the process, against a real OpenBao."""
+"""What a term of leadership knows and shows, within the process, against a real server."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A proxy before OpenBao that loses answers, delays requests and repeats them, on command."""
+"""A proxy before the server that loses answers, delays requests and repeats them, on command."""
 
 import threading
 import time

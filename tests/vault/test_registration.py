@@ -1,4 +1,4 @@
-"""Registration and the four policies against a real OpenBao: the table of DESIGN 4, cell by cell."""
+"""Registration and the four policies against a real server: the table of DESIGN 4, cell by cell."""
 
 import stat
 from collections.abc import Iterator

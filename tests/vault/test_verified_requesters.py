@@ -1,4 +1,4 @@
-"""``register --verified-requesters`` against a real OpenBao: a request's id tells who wrote it, and Vault sees to it."""
+"""``register --verified-requesters`` against a real server: a request's id tells who wrote it, and Vault sees to it."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The write rule of DESIGN 4 against a real OpenBao behind a proxy that loses, delays and repeats."""
+"""The write rule of DESIGN 4 against a real server behind a proxy that loses, delays and repeats."""
 
 import time
 from collections.abc import Iterator
