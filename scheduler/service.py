@@ -50,6 +50,7 @@ class Service:
             vault,
             lambda kind: metrics.vault_requests.labels(kind).inc(),
             lambda seconds, date: metrics.vault_answered(seconds, date, clock.now()),
+            self._report,
         )
         auth = LoginSettings(
             method=settings.vault_auth,

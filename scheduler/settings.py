@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     mount: str = "vb365"
-    vault_auth: Literal["token", "approle", "kubernetes", "jwt"] = "token"
+    vault_auth: Literal["token", "approle", "kubernetes", "jwt", "none"] = "token"
     vault_auth_mount: str = ""
     vault_role: str = ""
     vault_role_id: str = ""
@@ -145,6 +145,7 @@ def _check_auth(settings: Settings) -> None:
     """Name the setting that the chosen auth method needs and that is missing."""
     needed = {
         "token": (),
+        "none": (),
         "approle": ("vault_role_id", "vault_secret_id_file"),
         "kubernetes": ("vault_role",),
         "jwt": ("vault_role", "vault_jwt_file"),

@@ -1,20 +1,31 @@
 """One HTTP exchange with a server that is trusted with a secret: bounded in time and size, no redirects, explicit trust.
 
-requests bounds each read but not their sum, and lets ``REQUESTS_CA_BUNDLE`` override a session's trust; here the trust goes
-with each request and a deadline covers the whole answer.
+Microsoft, Veeam and Vault are all spoken to over this wire. requests bounds each read but not their sum, so a server that
+sends a byte now and then would hold a thread for as long as it likes; and it lets ``REQUESTS_CA_BUNDLE`` override a session's
+trust. Here the trust goes with each request, and the time that is given for an answer is the time of the whole answer: its
+head, its body, and every pause between two bytes.
 """
 
+import io
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from http.client import HTTPResponse
+from typing import Any, Final
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-LARGEST = 2 * 1024 * 1024
-CHUNK = 64 * 1024
+from vault_plugin import tls
+
+LARGEST: Final = 2 * 1024 * 1024
+CHUNK: Final = 64 * 1024
+HEADERS: Final = {"Accept": "application/json", "User-Agent": "vault-plugin-secrets-vb365"}
 
 
 class NoAnswer(Exception):
@@ -37,19 +48,159 @@ class Reply:
     content: bytes = field(repr=False)
 
 
-HEADERS = {"Accept": "application/json", "User-Agent": "vault-plugin-secrets-vb365"}
+# --- the time of a whole answer --------------------------------------------------------------------------------------
+
+
+class _Reading(io.RawIOBase):
+    """What a socket receives until a deadline, whatever the pauses between two bytes."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open until it is closed itself
+        seconds = sock.gettimeout()
+        self._until = None if seconds is None else time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                msg = "no whole answer in time"
+                raise TimeoutError(msg)
+            self._socket.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answering:
+    """Stands for a socket where http.client wants only to read an answer from it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
+        return io.BufferedReader(_Reading(self._socket), CHUNK)
+
+
+class _Timed(HTTPResponse):
+    """An answer that is over when the socket's timeout has passed once since its reading began."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's own
+        super().__init__(_Answering(sock), *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
+
+
+class _Connection(HTTPConnection):
+    response_class = _Timed
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Timed
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class TimedAdapter(HTTPAdapter):
+    """Pools connections whose answers are bounded in time.
+
+    `trust` are urllib3's own arguments for a connection's TLS; where there are some, they take the place of requests' own.
+    They are part of what names a connection in the pools, so that they hold straight and through a proxy alike.
+    """
+
+    def __init__(self, trust: Mapping[str, Any] | None = None, *, hosts: int = 64, each: int = 32) -> None:
+        """Take the trust, for how many hosts connections are kept, and how many for each."""
+        self._trust = dict(trust or {})
+        super().__init__(pool_connections=hosts, pool_maxsize=each)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own arguments
+        """Make the pools, of connections of ours."""
+        super().init_poolmanager(*args, **kwargs)
+        _bound(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' own
+        """Make the pools of a proxy, of connections of ours."""
+        return _bound(super().proxy_manager_for(proxy, **kwargs))
+
+    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:  # noqa: ANN401, FBT001 - requests' own
+        """Leave a connection's trust as it was named, where it was."""
+        if not self._trust:
+            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has none
+
+    def build_connection_pool_key_attributes(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str,  # noqa: FBT001 - requests' own signature
+        cert: Any = None,  # noqa: ANN401 - requests' own
+    ) -> Any:  # noqa: ANN401 - requests' own
+        """Name a connection by its trust, too."""
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, self._trust or pool
+
+
+def _bound(manager: Any) -> Any:  # noqa: ANN401 - urllib3's pool manager
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return manager
+
+
+class SocketAdapter(HTTPAdapter):
+    """Speaks plain HTTP over a unix socket, whatever host an address names."""
+
+    def __init__(self, path: str, *, each: int = 32) -> None:
+        """Take the socket's path, and how many connections are kept."""
+
+        class Connection(_Connection):
+            def _new_conn(self) -> socket.socket:
+                made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                try:
+                    made.settimeout(self.timeout)
+                    made.connect(path)
+                except OSError as error:
+                    made.close()
+                    raise urllib3.exceptions.NewConnectionError(self, f"{path}: {error.strerror}") from error
+                return made
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
+        self._pool = Pool("localhost", maxsize=each)
+        super().__init__()
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401 - requests' own
+        """Return the socket's connections."""
+        return self._pool
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._pool.close()
+
+
+# --- exchanges -------------------------------------------------------------------------------------------------------
+
+#: Returns the proxies for an address, as requests names them: by scheme.
+Proxies = Callable[[str], Mapping[str, str]]
 
 
 class Session:
-    """Connections that are kept. Thread-safe.
+    """Connections that are kept. Thread-safe. Keeps no cookies: what one tenant was given isn't another's.
 
-    Reads nothing from the environment but proxies and trust, and those once: requests looks them up at each request, and in
-    ``.netrc`` for a password to put in the place of our header. Keeps no cookies: what one tenant was given isn't another's.
+    Without `proxies` the environment's proxies and trust are read, and those once: requests looks them up at each request,
+    and in ``.netrc`` for a password to put in the place of our header. With them nothing is read from the environment.
     """
 
-    def __init__(self, adapter: HTTPAdapter | None = None) -> None:
+    def __init__(self, adapter: HTTPAdapter | None = None, proxies: Proxies | None = None) -> None:
         """Take an adapter, or make one that pools enough for our threads."""
-        self._adapter = adapter or HTTPAdapter(pool_connections=64, pool_maxsize=32)
+        self._adapter = adapter or TimedAdapter()
+        self._proxies = proxies
         self._environment: dict[tuple[str, str | bool], Mapping[str, Any]] = {}
 
     def send(
@@ -58,9 +209,90 @@ class Session:
         """Send a request, and return the answer before its body was read."""
         origin = requests.compat.urljoin(prepared.url or "", "/")
         if (origin, verify) not in self._environment:
-            with requests.Session() as asked:
-                self._environment[origin, verify] = asked.merge_environment_settings(origin, {}, True, verify, None)
+            self._environment[origin, verify] = self._settings(origin, verify)
         return self._adapter.send(prepared, timeout=timeout, **self._environment[origin, verify])
+
+    def _settings(self, origin: str, verify: str | bool) -> Mapping[str, Any]:  # noqa: FBT001 - requests' own word
+        if self._proxies is not None:
+            return {"verify": verify, "proxies": dict(self._proxies(origin))}
+        with requests.Session() as asked:
+            return {**asked.merge_environment_settings(origin, {}, True, verify, None), "stream": True}
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._adapter.close()
+
+
+class Incoming:
+    """An answer whose body is yet to be read, up to `largest` bytes."""
+
+    def __init__(self, response: requests.Response, largest: int) -> None:
+        """Take the answer."""
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = response.headers
+        self.begins = b""
+        self._response = response
+        self._largest = self._left = largest
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Return what has come of the body, at most `size` bytes of it; nothing at its end.
+
+        Raises:
+            NoAnswer: it is larger than it may be.
+        """
+        if size <= 0:
+            return b""
+        chunk: bytes = self._response.raw.read1(size, decode_content=True)
+        self.begins = self.begins or chunk[:1]
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise NoAnswer(f"the answer is larger than {self._largest >> 20} MiB", "AnswerTooLarge", sent=True)
+        return chunk
+
+    def whole(self) -> bytes:
+        """Return the rest of the body."""
+        return b"".join(iter(self.read, b""))
+
+
+@contextmanager
+def exchange(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
+    session: Session,
+    method: str,
+    url: str,
+    *,
+    data: Mapping[str, str] | bytes | None = None,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    verify: str | bool = True,
+    connect: float,
+    answer: float,
+    largest: int = LARGEST,
+) -> Iterator[Incoming]:
+    """Send one request, with a mapping as a form, and yield its answer: the whole of it comes within `answer` seconds.
+
+    Raises:
+        NoAnswer: no connection, no answer in time, or the connection broke; also while the body is read.
+    """
+    try:
+        prepared = requests.PreparedRequest()
+        prepared.prepare(method, url, headers={**HEADERS, **(headers or {})}, data=data, params=params)
+        with session.send(prepared, (connect, answer), verify=verify) as response:
+            yield Incoming(response, largest)
+    except requests.exceptions.SSLError as error:
+        raise _insecure(error) from None
+    except requests.exceptions.ConnectTimeout:
+        raise NoAnswer(f"no connection within {connect:.0f} s", "ConnectTimeout", sent=False) from None
+    except (requests.exceptions.Timeout, TimeoutError, urllib3.exceptions.TimeoutError):
+        raise NoAnswer(f"no whole answer within {answer:.0f} s", "Timeout", sent=True) from None
+    except requests.exceptions.ConnectionError as error:
+        raise _broken(error) from None
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        if (cause := tls.trouble_of(error)) is not None:
+            raise NoAnswer(cause.text, cause.reason, cause.remedy, sent=cause.sent) from None
+        raise NoAnswer(f"the answer broke off ({type(error).__name__})", "AnswerBroken", sent=True) from None
+    except OSError:  # requests' own word for a CA bundle that isn't there
+        remedy = "Correct VB365_CA_BUNDLE."
+        raise NoAnswer("the CA bundle can't be read", "CaBundleUnreadable", remedy, sent=False) from None
 
 
 def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
@@ -76,81 +308,31 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
 ) -> Reply:
     """Send one request, with `data` as a form, and read the answer within about `total` seconds.
 
-    A body that stalls behind its head may take as long again as the head was given.
-
     Raises:
         NoAnswer: no connection, no answer in time, or the connection broke.
     """
-    deadline = time.monotonic() + total
     connect = min(connect, total / 2)  # whatever is left of a short time, half of it is for the answer
-    try:
-        prepared = requests.PreparedRequest()
-        prepared.prepare(method, url, headers={**HEADERS, **(headers or {})}, data=data)
-        with session.send(prepared, (connect, total - connect), verify=verify) as response:
-            content = bytearray()
-            while chunk := response.raw.read1(CHUNK, decode_content=True):  # what has come, not what is promised
-                content += chunk
-                if len(content) > LARGEST:
-                    raise NoAnswer("the answer is larger than 2 MiB", "AnswerTooLarge", sent=True)
-                if time.monotonic() > deadline:
-                    raise NoAnswer(f"no whole answer within {total:.0f} s", "Timeout", sent=True)
-            return Reply(response.status_code, response.headers, bytes(content))
-    except requests.exceptions.SSLError as error:
-        raise _insecure(error) from None
-    except requests.exceptions.ConnectTimeout:
-        raise NoAnswer(f"no connection within {connect:.0f} s", "ConnectTimeout", sent=False) from None
-    except requests.exceptions.Timeout:
-        raise NoAnswer(f"no answer within {total:.0f} s", "Timeout", sent=True) from None
-    except requests.exceptions.ConnectionError as error:
-        raise _broken(error) from None
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise NoAnswer(f"the answer broke off ({type(error).__name__})", "AnswerBroken", sent=True) from None
-    except OSError:  # requests' own word for a CA bundle that isn't there
-        remedy = "Correct VB365_CA_BUNDLE."
-        raise NoAnswer("the CA bundle can't be read", "CaBundleUnreadable", remedy, sent=False) from None
+    asked = exchange(session, method, url, data=data, headers=headers, verify=verify, connect=connect, answer=total - connect)
+    with asked as incoming:
+        return Reply(incoming.status, incoming.headers, incoming.whole())
 
 
 def _insecure(error: Exception) -> NoAnswer:
-    """Tell a certificate that isn't trusted from TLS that failed, perhaps after the request."""
-    cause = next(iter(_causes(error)), "")
-    if not cause:
-        return NoAnswer("TLS failed", "TlsFailed", sent=True)
-    remedy = (
-        "If the server is the right one, trust it: a CA bundle for the service (VB365_CA_BUNDLE) for Microsoft's side; "
-        "for a VB365 server: vb365 server set SERVER --ca-file PEM, or --fingerprint-sha256 HEX."
-    )
-    return NoAnswer(f"its certificate isn't trusted ({cause})", "CertificateNotTrusted", remedy, sent=False)
+    """Say what TLS came to grief over, and whether the request may have been sent before it did."""
+    trouble = tls.trouble_of(error) or tls.UNKNOWN
+    return NoAnswer(trouble.text, trouble.reason, trouble.remedy, sent=trouble.sent)
 
 
 def _broken(error: Exception) -> NoAnswer:
     """Tell a connection that was never made from one that broke."""
-    names = {type(cause).__name__ for cause in _chain(error)}
+    names = {type(cause).__name__ for cause in tls.chain(error)}
     if names & {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError"}:
         text = "its name can't be resolved" if "NameResolutionError" in names else "connection refused or no route"
         return NoAnswer(text, "ConnectionFailed", sent=False)
     if "ProxyError" in names:
         return NoAnswer("the proxy refused", "ProxyError", sent=False)
+    if names & {"ReadTimeoutError", "TimeoutError"}:
+        return NoAnswer("no whole answer in time", "Timeout", sent=True)
+    if (trouble := tls.trouble_of(error)) is not None:
+        return NoAnswer(trouble.text, trouble.reason, trouble.remedy, sent=trouble.sent)
     return NoAnswer("the connection broke before an answer came", "ConnectionBroken", sent=True)
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting and len(found) < 20:  # noqa: PLR2004 - chains are short
-        cause = waiting.pop()
-        if isinstance(cause, BaseException) and cause not in found:
-            found.append(cause)
-            waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-    return found
-
-
-def _causes(error: Exception) -> list[str]:
-    """Return short texts of OpenSSL's and urllib3's causes; they name no host and no content."""
-    texts = []
-    for cause in _chain(error):
-        message = getattr(cause, "verify_message", "")
-        if message:
-            texts.append(f"verification: {message}")
-        elif "ingerprint" in str(cause):
-            texts.append("fingerprint doesn't match")
-    return texts

@@ -7,10 +7,11 @@ The write rule is `KvStore`'s own: what is modelled of Vault is one HTTP request
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple, cast
 from uuid import uuid4
 
@@ -34,8 +35,9 @@ from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Allowed, Binding, ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
 from vault_plugin.vault import store as vault_store
+from vault_plugin.vault.answer import Answer
+from vault_plugin.vault.answer import Call as Sent
 from vault_plugin.vault.answers import CAS_MISMATCH
-from vault_plugin.vault.connection import Answer
 from vault_plugin.vault.store import KvStore
 
 #: An answer of a port, as a value: its kind, and numbers.
@@ -93,6 +95,10 @@ class Run:
     credential: int = -1
     superseded: bool = False
     token_version: int = -1
+
+
+def dumps(content: object) -> bytes:
+    return json.dumps(content).encode()
 
 
 class _Tape:
@@ -165,30 +171,40 @@ class _Specs:
 
 
 class _Connection:
-    """What `KvStore` needs of a connection: one request to the modelled Vault."""
+    """What `KvStore` needs of a connection, and of hvac's KV v2: one request to the modelled Vault."""
 
     token = Secret("simtok-vault")
+    proved = True
 
     def __init__(self, tape: _Tape, documents: Documents) -> None:
         self._tape, self._documents = tape, documents
+        self.kv = self
+        self.patience = _Patience()
 
-    def request(self, method: str, path: str, *, body: Mapping[str, Any] | bytes | None = None) -> Answer:
-        path = path.partition("/data/")[2]
-        call = Call("read", path)
-        if method == "POST":
-            assert isinstance(body, bytes)
-            text = body.decode()
-            whole = json.loads(text)
-            call = Call("write", path, self._documents.number(path, whole["data"], text), whole["options"]["cas"])
+    def read_secret_version(self, path: str, *, mount_point: str, raise_on_deleted_version: bool) -> Answer:
+        return self._asked(Call("read", path), None)
+
+    def create_or_update_secret(self, path: str, secret: dict[str, Any], *, cas: int, mount_point: str) -> Answer:
+        return self.again(Sent("POST", path, {}, {}, dumps({"options": {"cas": cas}, "data": secret}), False, None, False))
+
+    def again(self, sent: Sent) -> Answer:
+        assert sent.body is not None
+        text = sent.body.decode()
+        whole = json.loads(text)
+        number = self._documents.number(sent.path, whole["data"], text)
+        return self._asked(Call("write", sent.path, number, whole["options"]["cas"]), sent)
+
+    def _asked(self, call: Call, sent: Sent | None) -> Answer:
         reply = self._tape.ask(call)
+        made = partial(Answer, call=sent or Sent("GET", call.path, {}, {}, None, False, None, False))
         if reply[0] == "unclear":
-            return Answer(503, (), {})
+            return made(503, (), {})
         if reply[0] == "conflict":
-            return Answer(400, (CAS_MISMATCH,), {})
+            return made(400, (CAS_MISMATCH,), {})
         if reply[0] == "written":
-            return Answer(200, (), {"data": {"version": reply[1]}})
+            return made(200, (), {"data": {"version": reply[1]}})
         _, version, number = reply
-        return Answer(200, (), {"data": {"data": self._documents.content(number), "metadata": {"version": version}}})
+        return made(200, (), {"data": {"data": self._documents.content(number), "metadata": {"version": version}}})
 
 
 class _Patience:
@@ -215,7 +231,7 @@ class _Store(KvStore):
     def __init__(self, tape: _Tape, documents: Documents) -> None:
         nobody = cast("Any", None)
         connection = cast("Any", _Connection(tape, documents))
-        super().__init__(connection, nobody, "vb365", self._note, cast("Any", _Patience()))
+        super().__init__(connection, nobody, "vb365", self._note)
         self._tape, self._documents = tape, documents
 
     def _note(self, event: str, **fields: object) -> None:

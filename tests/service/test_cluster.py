@@ -55,13 +55,13 @@ def test_what_was_written_is_what_a_standby_answers(cluster: Cluster) -> None:
     standby = next(node for node in cluster.nodes if node is not cluster.leader())
     connection = Connection(read({"VAULT_ADDR": standby.url, "VAULT_TOKEN": cluster.token}))
     deadline = time.monotonic() + 20
-    while connection.request("POST", "m/data/x", body={"data": {"n": -1}}).status != 200 and time.monotonic() < deadline:
+    while connection.post("/v1/m/data/x", json={"data": {"n": -1}}).status != 200 and time.monotonic() < deadline:
         time.sleep(0.1)  # a mount that was just made is known and upgraded everywhere a moment later
     written = range(100)
     seen = []
     for number in written:
-        assert connection.request("POST", "m/data/x", body={"data": {"n": number}}).status == 200
-        seen.append(connection.request("GET", "m/data/x").data["data"]["n"])
+        assert connection.post("/v1/m/data/x", json={"data": {"n": number}}).status == 200
+        seen.append(connection.get("/v1/m/data/x").data["data"]["n"])
     connection.close()
 
     assert seen == list(written)

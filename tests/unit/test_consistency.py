@@ -6,7 +6,8 @@ import json
 import pytest
 
 from tests.simulators.http import Request, Response, Server
-from vault_plugin.vault.connection import Connection, further
+from vault_plugin.vault.answer import further
+from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
 
 
@@ -44,7 +45,7 @@ def test_an_index_that_a_node_does_not_reach_is_dropped_and_the_request_sent_onc
 
     server = Server(vault)
     connection = Connection(read({"VAULT_ADDR": server.url, "VAULT_TOKEN": "simtok"}))
-    statuses = [connection.request("LIST", "m/metadata/x").status for _ in range(3)]
+    statuses = [connection.list("/v1/m/metadata/x").status for _ in range(3)]
     connection.close()
     server.close()
 

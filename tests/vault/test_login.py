@@ -267,14 +267,14 @@ def test_bao_wins_over_vault_and_all_supported_variables_are_read() -> None:
 
     assert settings.address == "https://bao:8200"
     assert (settings.namespace, settings.ca_cert, settings.skip_verify) == ("admin/emea", "/ca.pem", True)
-    assert (settings.read_timeout, settings.tls_server_name) == (timedelta(seconds=60), "v")
+    assert (settings.answer_timeout, settings.tls_server_name) == (timedelta(seconds=60), "v")
     assert settings.token is not None
     assert read({}).address == DEFAULT_ADDRESS
 
 
 @pytest.mark.parametrize(
     "environment",
-    [{"VAULT_FOO": "1"}, {"BAO_WRAP_TTL": "1"}, {"VAULT_SKIP_VERIFY": "perhaps"}, {"VAULT_ADDR": "vault:8200"},
+    [{"VAULT_MFA": "1"}, {"BAO_WRAP_TTL": "1"}, {"VAULT_SKIP_VERIFY": "perhaps"}, {"VAULT_ADDR": "vault:8200"},
      {"VAULT_CLIENT_TIMEOUT": "soon"}],
 )  # fmt: skip
 def test_what_is_not_supported_is_an_error_and_not_silence(environment: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.core.names import check_mount, check_name
 from vault_plugin.core.secret import Secret
 from vault_plugin.vault import policies, registration, unwrapping
+from vault_plugin.vault.environment import printing
 from vault_plugin.vault.registration import AuthMethod, Plan
 
 METHODS: dict[str, AuthMethod] = {"approle": "approle", "kubernetes": "kubernetes", "jwt": "jwt"}
@@ -114,9 +115,7 @@ def _apply(session: Session, plan: Plan, *, wrap: bool, anew: bool) -> None:
         print()
         output.fields(credentials)
     if "wrapping_token" in credentials:
-        print(
-            f"\nGood for {registration.WRAP_TTL}, once. Beside the service: vb365 unwrap --to secret-id  (asks for the token)"
-        )
+        print(f"\nGood for {unwrapping.WRAP_TTL}, once. Beside the service: vb365 unwrap --to secret-id  (asks for the token)")
     elif credentials and "secret_id" not in credentials:
         print("\nThe role stood already: no secret id was made. One more: --new-secret-id.")
 
@@ -150,6 +149,6 @@ def unwrap(
     """Unwrap the secret id that `vb365 register` wrapped. Reads the wrapping token from stdin or asks for it."""
     session = Session()
     role = Plan(mount=session.mount).role
-    token = Secret(secret_line("Wrapping token"))
+    token = Secret(printing("the wrapping token", secret_line("Wrapping token")))
     path = unwrapping.unwrap(session.connection, token, to, role=role)
     output.done(f"{to} written. Made at {path}.", file=str(to), creation_path=path)

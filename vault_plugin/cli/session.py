@@ -22,8 +22,9 @@ from vault_plugin.core.published import Action, Request, Status
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.vault import environment, ids
-from vault_plugin.vault.connection import Connection, NoAnswer
-from vault_plugin.vault.login import Login, LoginSettings
+from vault_plugin.vault.answer import Answer, NoAnswer
+from vault_plugin.vault.connection import Connection
+from vault_plugin.vault.login import Login, LoginSettings, Method
 from vault_plugin.vault.mailbox import Mailbox
 from vault_plugin.vault.store import KvStore
 
@@ -119,16 +120,14 @@ class Session:
         options = given()
         settings = environment.read(os.environ)
         if options.address:
-            settings = replace(settings, address=environment.read({"VAULT_ADDR": options.address}).address)
+            named = environment.read({**os.environ, "VAULT_AGENT_ADDR": "", "BAO_AGENT_ADDR": "", "BAO_ADDR": options.address})
+            settings = replace(settings, address=named.address, proxies=named.proxies)
         settings = replace(
             settings,
-            namespace=options.namespace.strip("/") or settings.namespace,
+            namespace=environment.namespace_of("--namespace", options.namespace) or settings.namespace,
             ca_cert=options.ca_cert or settings.ca_cert,
             skip_verify=options.tls_skip_verify or settings.skip_verify,
         )
-        for path in (settings.ca_cert, settings.ca_path):
-            if path and not Path(path).exists():
-                raise ConfigurationError(f"{path} doesn't exist", remedy="Correct --ca-cert or VAULT_CACERT.")
         return settings if settings.token else replace(settings, token=_token_file())
 
     @cached_property
@@ -148,9 +147,11 @@ class Session:
         Raises:
             ConfigurationError: there is no token.
         """
-        if self.settings.token is None:
-            raise ConfigurationError("no Vault token", remedy="Log in first: vault login (or set VAULT_TOKEN).")
-        return KvStore(self.connection, Login(self.connection, LoginSettings()), self.mount)
+        method: Method = "none" if os.environ.get("VB365_VAULT_AUTH") == "none" else "token"
+        if self.settings.token is None and method == "token":
+            remedy = "Log in first: vault login (or set VAULT_TOKEN; or VB365_VAULT_AUTH=none if an agent adds the token)."
+            raise ConfigurationError("no Vault token", remedy=remedy)
+        return KvStore(self.connection, Login(self.connection, LoginSettings(method)), self.mount)
 
     # --- reading and writing -----------------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class Session:
         except DocumentMalformed as error:
             if error.reason == "NewerSchema":
                 raise
-            answer = self.store.ask("GET", f"{self.mount}/data/{model.kind}/{name}", f"reading {model.kind}/{name}")
+            answer = self.store.raw(f"{model.kind}/{name}")
             return Stored(int(answer.data["metadata"]["version"]), None), str(error)
 
     def save(self, name: str, document: TenantSpec | ServerSpec, version: int) -> None:
@@ -226,9 +227,10 @@ class Session:
     def _self(self) -> Mapping[str, Any]:
         """Return what Vault says of our token: nothing where it may not ask."""
         try:
-            return self.connection.request("GET", "auth/token/lookup-self").data
+            answer: Answer = self.connection.auth.token.lookup_self()
         except NoAnswer:
             return {}
+        return answer.data
 
     def _who(self) -> str:
         """Return who asks, as far as the token and this machine say. A claim: the audit log, or the id, holds the proof."""
@@ -245,12 +247,19 @@ def _user() -> str:
 
 
 def _token_file() -> Secret | None:
-    """Return the token that ``vault login`` left, if there is one."""
+    """Return the token that ``vault login`` left, if there is one.
+
+    Raises:
+        ConfigurationError: it holds something that is no token.
+    """
     try:
-        text = (Path.home() / ".vault-token").read_text().strip()
+        path = Path.home() / ".vault-token"
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, RuntimeError):
         return None
-    return Secret(text) if text else None
+    except ValueError:
+        raise ConfigurationError(f"{path} isn't text", remedy="Log in again: vault login.") from None
+    return environment.token_of(str(path), text)
 
 
 def pause(seconds: float) -> None:

@@ -197,7 +197,7 @@ class StoreUnavailable(StoreError):
     """Vault is sealed, away, slow or in the middle of a fail-over: try again."""
 
     retryable = True
-    default_remedy = "Check Vault: vault status. Unseal it if it is sealed."
+    default_remedy = "The cause isn't known here: Vault's own words stand above. Look at vault status, and at Vault's log."
 
 
 class DocumentMalformed(StoreError):

@@ -1,153 +1,99 @@
-"""Requests to Vault: bounded in time and size, with explicit trust, and at most one redirect, never to plain http.
+"""hvac's adapter on a wire of ours: hvac builds the requests, this sends them, and what came back is an `Answer`.
 
-hvac builds the requests; what came back is an `Answer`, judged in `answers`. The token is not followed anywhere but by that
-one redirect (a standby that doesn't forward names the active node).
+`Connection.kv`, `.auth` and `.sys` are hvac's own API classes. No status raises: `answers` judges. A call is serialised once
+and can be sent again as the same bytes. LISTs are read as a stream. At most one redirect is followed, never to plain http.
 
 Standbys of OpenBao, and performance standbys of Vault, answer reads from what they have, which may be old. So each answer's
-``X-Vault-Index`` goes with the next requests: a node that isn't as far on forwards to the active one.
+``X-Vault-Index`` goes with the next requests, and with it the wish that a node that isn't as far on forwards to the active
+one. A server that gives no index never sees either header: HashiCorp Vault refuses the wish by default (ADR 0010, 0012).
 """
 
-import base64
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import urljoin
 
-import requests
-from hvac.adapters import RawAdapter
-from requests.adapters import HTTPAdapter
+from hvac.adapters import Adapter
+from hvac.api import AuthMethods, SecretsEngines, SystemBackend
 
+from vault_plugin import wire
+from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.core.secret import Secret
-from vault_plugin.vault.environment import VaultSettings
+from vault_plugin.patience import Patience
+from vault_plugin.vault.answer import Answer, AnswerTooLarge, Call, NoAnswer, further, parse, parse_list
+from vault_plugin.vault.environment import UNIX, VaultSettings
+from vault_plugin.vault.pacing import Pacer
+from vault_plugin.vault.trust import Trusted
 
-LARGEST: Final = 2 * 1024 * 1024
+#: A list is read as a stream, and so far.
+LARGEST_LIST: Final = 64 * 1024 * 1024
 REDIRECTS: Final = frozenset({301, 302, 307, 308})
-#: The node isn't as far on and may not forward; nothing was done. Better an old answer than none: check-and-set decides.
-INDEX_REFUSED: Final = frozenset({412})
+HEALTH: Final = "/v1/sys/health"
+FORWARDING_REFUSED: Final = "forwarding via header"
+INDEX_REFUSED: Final = "X-Vault-Index"
+NOT_AS_FAR: Final = 412
 
 
-class NoAnswer(Exception):
-    """No usable answer came; whether Vault saw the request is unknown."""
-
-    def __init__(self, text: str, *, untrusted: bool = False) -> None:
-        """Take a text without any content of the request; `untrusted`: Vault's certificate was refused."""
-        super().__init__(text)
-        self.untrusted = untrusted
-
-
-class AnswerTooLarge(NoAnswer):
-    """What Vault has is more than we take."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What Vault answered: the status, the texts of ``errors``, and the whole JSON object."""
-
-    status: int
-    errors: tuple[str, ...]
-    body: Mapping[str, Any] = field(repr=False)
-    date: datetime | None = None
-
-    @property
-    def data(self) -> Mapping[str, Any]:
-        """Return the object under ``data``, or an empty one."""
-        data = self.body.get("data")
-        return data if isinstance(data, dict) else {}
-
-
-class _Session(requests.Session):
-    """Reads at most 2 MiB of an answer and follows one redirect, never from https to http.
-
-    A request goes out as hvac made it. requests would merge it with the session's own headers, cookies and hooks first: we have
-    none, and the merging costs more than everything else.
-    """
-
-    def request(self, method: str | bytes, url: str | bytes, *_: Any, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own
-        response = self._once(str(method), str(url), **kwargs)
-        if response.status_code in REDIRECTS:
-            target = requests.compat.urljoin(response.url, response.headers.get("Location", ""))
-            response.close()
-            if str(url).startswith("https://") and not target.startswith("https://"):
-                msg = "Vault redirects from https to http"
-                raise NoAnswer(msg)
-            response = self._once(str(method), target, **kwargs)
-        content = bytearray()
-        for chunk in response.iter_content(64 * 1024):
-            content += chunk
-            if len(content) > LARGEST:
-                response.close()
-                msg = "Vault's answer is larger than 2 MiB"
-                raise AnswerTooLarge(msg) if response.ok and content.startswith(b"{") else NoAnswer(msg)  # or it is some page
-        response._content = bytes(content)
-        return response
-
-    def _once(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # noqa: ANN401 - requests' own
-        prepared = requests.PreparedRequest()
-        prepared.prepare(method.upper(), url, headers=kwargs["headers"], data=kwargs.get("data"), params=kwargs.get("params"))
-        trust = {"verify": kwargs["verify"], "cert": kwargs["cert"]}
-        return self.get_adapter(url).send(prepared, stream=True, timeout=kwargs["timeout"], **trust)
-
-
-class _ServerName(HTTPAdapter):
-    """Checks the certificate for another name than the address's (``VAULT_TLS_SERVER_NAME``)."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        super().__init__(pool_maxsize=32)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own arguments
-        super().init_poolmanager(*args, server_hostname=self._name, assert_hostname=self._name, **kwargs)
-
-
-class Connection:
+class Connection(Adapter):  # type: ignore[misc]  # hvac has no annotations
     """A connection to one Vault, in one namespace. Thread-safe.
 
     `token` is what requests carry; login replaces it. `on_request` is called with the kind of each request, `on_answer` with
-    the seconds that its answer took and the time that the answer says it is.
+    the seconds that its answer took and the time that the answer says it is, `on_event` with what is to be said once.
+    `patience` ends the waiting for a throttle when the process stops.
     """
 
     def __init__(
         self,
         settings: VaultSettings,
         on_request: Callable[[str], None] = lambda _: None,
-        on_answer: Callable[[float, datetime | None], None] = lambda *_: None,
+        on_answer: Callable[[float, Any], None] = lambda *_: None,
+        on_event: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Make the session; nothing is sent."""
-        session = _Session()
-        session.trust_env = False
-        adapter = _ServerName(settings.tls_server_name) if settings.tls_server_name else HTTPAdapter(pool_maxsize=32)
-        session.mount("https://", adapter)
-        session.mount("http://", HTTPAdapter(pool_maxsize=32))
-        verify = False if settings.skip_verify else (settings.ca_cert or settings.ca_path or True)
-        session.verify = verify
-        cert = (settings.client_cert, settings.client_key) if settings.client_cert else None
-        session.cert = cert
-        self.settings = settings
-        self.token = settings.token
-        self._on_request = on_request
-        self._on_answer = on_answer
-        self._index = ""
-        self._lock = threading.Lock()
-        self._adapter = RawAdapter(
-            base_uri=settings.address,
-            verify=verify,
-            cert=cert,
-            timeout=(settings.connect_timeout.total_seconds(), settings.read_timeout.total_seconds()),
-            session=session,
-            namespace=settings.namespace or None,
-            strict_http=True,
-        )
+        """Read the files that the settings name; nothing is sent.
 
-    def request(
+        Raises:
+            ConfigurationError: a file can't be read or used.
+        """
+        base = "http://localhost" if settings.address.startswith(UNIX) else settings.address
+        super().__init__(base_uri=base, namespace=settings.namespace or None)
+        self.settings = settings
+        self.token: Secret | None = settings.token
+        self.patience = Patience()
+        #: Whether an answer of this address was Vault's own: only then is "there is nothing" believed.
+        self.proved = False
+        self._trusted = Trusted(settings)
+        self._pacer = Pacer()
+        self._on_request, self._on_answer, self._on_event = on_request, on_answer, on_event
+        self._index = ""
+        self._forwarding = True
+        self._namespace_served = not settings.namespace
+        self._lock = threading.Lock()
+        self.kv = SecretsEngines(adapter=self).kv.v2
+        self.auth = AuthMethods(adapter=self)
+        self.sys = SystemBackend(adapter=self)
+
+    # --- hvac's side -------------------------------------------------------------------------------------------------
+
+    def get_login_token(self, response: Answer) -> str:
+        """Return the token of a login, for hvac."""
+        return str((response.body.get("auth") or {}).get("client_token", ""))
+
+    def login(self, url: str, use_token: bool = True, **kwargs: Any) -> Answer:  # noqa: ANN401, ARG002, FBT001, FBT002 - hvac's own
+        """Send a login, without any token. Whoever asked takes the token from the answer: none is kept here."""
+        return self.request("post", url, anonymous=True, **kwargs)
+
+    def request(  # noqa: PLR0913 - hvac's own, and what a request of ours may differ in
         self,
         method: str,
-        path: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        raise_exception: bool = True,  # noqa: ARG002, FBT001, FBT002 - hvac's own; no status raises here
         *,
-        body: Mapping[str, Any] | bytes | None = None,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,  # noqa: ANN401 - whatever hvac puts into a body
         wrap_ttl: str | None = None,
         token: Secret | None = None,
         anonymous: bool = False,
@@ -156,95 +102,140 @@ class Connection:
 
         Raises:
             NoAnswer: timeout, connection or TLS error, or an answer that can't be taken.
+            ConfigurationError: this Vault ignores the namespace that is set.
         """
-        headers = {"X-Vault-Inconsistent": "forward-active-node"}
-        index = self._index
-        if index:
-            headers["X-Vault-Index"] = index
-        used = None if anonymous else token or self.token
-        if used is not None:
-            headers["X-Vault-Token"] = used.reveal()
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        self._on_request(_kind(method, path))
+        listing = method.lower() == "list"
+        more = {**(params or {}), **({"list": "true"} if listing else {})}
+        own = {**(headers or {}), **({"X-Vault-Wrap-TTL": str(wrap_ttl)} if wrap_ttl else {})}
+        body = None if json is None else _serialised(json)
+        return self.again(Call("GET" if listing else method.upper(), url, own, more, body, listing, token, anonymous))
+
+    def again(self, call: Call) -> Answer:
+        """Send a call (again), as the same bytes. Raises as `request`."""
+        self._refuse_an_ignored_namespace()
+        self._pacer.wait(self.patience)
         began = time.monotonic()
-        response = self._send(method, path, headers, wrap_ttl, data)
-        if index and response.status_code in INDEX_REFUSED:
-            with self._lock:
-                self._index = ""
-            del headers["X-Vault-Index"]
-            response = self._send(method, path, headers, wrap_ttl, data)
+        until = began + self.settings.total_timeout.total_seconds()
+        self._on_request(call.kind)
         with self._lock:
-            self._index = further(self._index, response.headers.get("X-Vault-Index", ""))
-        answer = _answer(response)
+            index, forwarding = self._index, self._forwarding
+        answer = self._send(call, self._headers(call, index, forwarding=forwarding), until)
+        if index and self._refused(answer):
+            with self._lock:
+                index, forwarding = self._index, self._forwarding
+            answer = self._send(call, self._headers(call, index, forwarding=forwarding), until)
+        with self._lock:
+            self._index = further(self._index, answer.index)
+        self.proved = self.proved or answer.proves
+        self._pacer.heard(answer)
         self._on_answer(time.monotonic() - began, answer.date)
         return answer
 
-    def _send(
-        self, method: str, path: str, headers: dict[str, str], wrap_ttl: str | None, data: bytes | None
-    ) -> requests.Response:
-        try:
-            return self._adapter.request(  # type: ignore[no-any-return]  # hvac has no annotation
-                method.lower(), f"/v1/{path}", headers=headers, raise_exception=False, wrap_ttl=wrap_ttl, data=data
-            )
-        except requests.exceptions.SSLError:
-            msg = f"the certificate of {self.settings.address} isn't trusted"
-            raise NoAnswer(msg, untrusted=True) from None
-        except requests.exceptions.RequestException as error:
-            msg = f"{self.settings.address}: {_plain(error)}"
-            raise NoAnswer(msg) from None
-        except OSError:
-            msg = "a file of VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT or VAULT_CLIENT_KEY can't be read"
-            raise NoAnswer(msg, untrusted=True) from None
-
     def close(self) -> None:
         """Close the pooled connections."""
-        self._adapter.close()
+        self._trusted.session.close()
+        super().close()
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def _headers(self, call: Call, index: str, *, forwarding: bool) -> dict[str, str]:
+        headers = {"X-Vault-Request": "true", **call.headers}
+        if index:
+            headers["X-Vault-Index"] = index
+            if forwarding:
+                headers["X-Vault-Inconsistent"] = "forward-active-node"
+        if call.body is not None:
+            headers["Content-Type"] = "application/json"
+        if self.namespace and call.path != HEALTH:  # sys/health is the whole server's
+            headers["X-Vault-Namespace"] = self.namespace
+        used = None if call.anonymous else call.token or self.token
+        if used is not None:
+            headers["X-Vault-Token"] = used.reveal()
+        return headers
+
+    def _refused(self, answer: Answer) -> bool:
+        """Tell whether a header of ours was refused before anything else, and drop it.
+
+        412: the node isn't as far on and may not forward. Better an old answer than none: check-and-set decides.
+        """
+        said = " ".join(answer.errors) if answer.status == 400 else ""  # noqa: PLR2004 - the request was refused
+        if FORWARDING_REFUSED in said:
+            self._forwarding = False
+            self._on_event("forwarding_refused")
+        elif INDEX_REFUSED in said or answer.status == NOT_AS_FAR:
+            with self._lock:
+                self._index = ""
+        else:
+            return False
+        return True
+
+    def _send(self, call: Call, headers: Mapping[str, str], until: float) -> Answer:
+        """Send a request, and once more where it is sent on to."""
+        url = f"{self.base_uri}/{call.path.lstrip('/')}"
+        with self._exchange(call, url, headers, until) as (incoming, answer):
+            if incoming.status not in REDIRECTS:
+                return answer()
+            target = urljoin(url, incoming.headers.get("Location", ""))
+        if not self.settings.follow_redirects:
+            raise NoAnswer(f"Vault redirects to {_origin(target)}, and VAULT_DISABLE_REDIRECTS is set", "VaultRedirects")
+        if url.startswith("https://") and not target.startswith("https://"):
+            raise NoAnswer("Vault redirects from https to http", "VaultRedirects")
+        with self._exchange(call, target, headers, until) as (_, answer):
+            return answer()
+
+    @contextmanager
+    def _exchange(
+        self, call: Call, url: str, headers: Mapping[str, str], until: float
+    ) -> Iterator[tuple[wire.Incoming, Callable[[], Answer]]]:
+        """Send, and yield what comes, with how to read it."""
+        settings = self.settings
+        left = max(until - time.monotonic(), 1.0)
+        asked = wire.exchange(
+            self._trusted.session,
+            call.method,
+            url,
+            data=call.body,
+            params=call.params or None,
+            headers=headers,
+            verify=not settings.skip_verify,
+            connect=min(settings.connect_timeout.total_seconds(), left),
+            answer=min(settings.answer_timeout.total_seconds(), left),
+            largest=LARGEST_LIST if call.listing else wire.LARGEST,
+        )
+        document = False
+        try:
+            with asked as incoming:
+                read = parse_list if call.listing and incoming.status == 200 else parse  # noqa: PLR2004 - there are keys
+                try:
+                    yield incoming, lambda: read(incoming, call)
+                finally:
+                    document = incoming.status == 200 and incoming.begins == b"{"  # noqa: PLR2004 - or it is some page
+        except wire.NoAnswer as error:
+            kind = AnswerTooLarge if error.reason == "AnswerTooLarge" and document else NoAnswer
+            raise kind(f"{settings.address}: {error}", error.reason, call) from None
+
+    def _refuse_an_ignored_namespace(self) -> None:
+        """Ask once whether this Vault knows namespaces: HashiCorp's community edition ignores them, and serves the root one.
+
+        Raises:
+            ConfigurationError: it ignores them.
+        """
+        if self._namespace_served:
+            return
+        everywhere = {"standbyok": "true", "perfstandbyok": "true"}
+        call = Call("GET", HEALTH, {}, everywhere, None, listing=False, token=None, anonymous=True)
+        until = time.monotonic() + self.settings.total_timeout.total_seconds()
+        answer = self._send(call, self._headers(call, "", forwarding=False), until)
+        if answer.body.get("enterprise") is False:
+            msg = f"a namespace is set ({self.namespace}), and this Vault is of the community edition, which knows none"
+            remedy = "Unset VAULT_NAMESPACE (--namespace): everything would be served from the root namespace."
+            raise ConfigurationError(msg, reason="NamespaceIgnored", remedy=remedy)
+        self._namespace_served = True
 
 
-def further(held: str, came: str) -> str:
-    """Return the index that is further on; where that can't be told, the one that came last."""
-    old, new = _position(held), _position(came)
-    if not came or (old and new and old[0] == new[0] and old[1] > new[1]):
-        return held
-    return came
+def _serialised(content: object) -> bytes:
+    return json.dumps(content).encode()
 
 
-def _position(index: str) -> tuple[str, int] | None:
-    """Read OpenBao's index: a cluster and a number that grows. Any other is opaque."""
-    try:
-        fields = json.loads(base64.b64decode(index, validate=True))
-        return str(fields["cluster"]), int(fields["value"])
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def _answer(response: requests.Response) -> Answer:
-    try:
-        body = json.loads(response.content) if response.content else {}
-    except ValueError:
-        body = {"errors": ["the answer isn't JSON"]}
-    if not isinstance(body, dict):
-        body = {"errors": ["the answer isn't a JSON object"]}
-    listed = body.get("errors")
-    errors = tuple(str(text) for text in listed) if isinstance(listed, list) else ()
-    try:
-        date = parsedate_to_datetime(response.headers["Date"])
-    except (KeyError, ValueError, TypeError):
-        date = None
-    return Answer(response.status_code, errors, body, date)
-
-
-def _kind(method: str, path: str) -> str:
-    """Return what a request is for, without any name: method and the first segments."""
-    parts = path.split("/")
-    return f"{method} {'/'.join(parts[1:3])}" if len(parts) > 2 else f"{method} {parts[0]}"  # noqa: PLR2004 - mount, api, kind
-
-
-def _plain(error: requests.exceptions.RequestException) -> str:
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return "no connection in time"
-    if isinstance(error, requests.exceptions.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.ConnectionError):
-        return "the connection failed or broke"
-    return type(error).__name__
+def _origin(url: str) -> str:
+    return "/".join(url.split("/")[:3])

@@ -1,9 +1,15 @@
 """The service's own Vault token: got by token, AppRole, Kubernetes or JWT auth, renewed at half its period.
 
-Files (secret id, JWT) are read anew at each login: Kubernetes rotates them. Only a token that we obtained is revoked at stop.
+Files (secret id, JWT) are read anew at each login: Kubernetes rotates them. Only a token that we obtained is ever revoked.
+
+A *definite* refusal of a login isn't repeated before the file has changed: with AppRole each try counts towards Vault's user
+lockout, which five of them set off for every replica, and which only 15 minutes without one reset. So AppRole tries again
+after two hours, and Kubernetes and JWT, which no lockout binds, after 30 seconds. And a login that changes nothing proves
+that rights are missing, not that the token is dead.
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,17 +17,25 @@ from typing import Any, Literal
 
 from vault_plugin.core.errors import ConfigurationError, StoreDenied
 from vault_plugin.core.secret import Secret
-from vault_plugin.vault.answers import Outcome, error_of, outcome_of
-from vault_plugin.vault.connection import Connection, NoAnswer
+from vault_plugin.vault import refusals
+from vault_plugin.vault.answer import Answer, NoAnswer
+from vault_plugin.vault.answers import Outcome, definite, error_of, outcome_of
+from vault_plugin.vault.connection import Connection
+from vault_plugin.vault.environment import printing
+from vault_plugin.vault.pacing import patiently
 
-Method = Literal["token", "approle", "kubernetes", "jwt"]
+Method = Literal["token", "approle", "kubernetes", "jwt", "none"]
 
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+#: A refusal is repeated after so long, though the file is the same.
+REPEATED_AFTER = {"approle": timedelta(hours=2), "kubernetes": timedelta(seconds=30), "jwt": timedelta(seconds=30)}
+#: A token that is refused so soon after a login lacks rights: a second login would bring another like it.
+HELPED_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class LoginSettings:
-    """How to log in. `mount` defaults to the method's name."""
+    """How to log in. `mount` defaults to the method's name. `none`: an agent or proxy before Vault adds the token."""
 
     method: Method = "token"
     mount: str = ""
@@ -29,6 +43,27 @@ class LoginSettings:
     role_id: str = ""
     secret_id_file: Path | None = None
     jwt_file: Path | None = None
+
+    @property
+    def at(self) -> str:
+        """Return where the method is mounted."""
+        return self.mount or self.method
+
+    @property
+    def file(self) -> Path | None:
+        """Return the file that proves who we are."""
+        if self.method == "approle":
+            return self.secret_id_file
+        return self.jwt_file or (KUBERNETES_JWT if self.method == "kubernetes" else None)
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A definite refusal: of what, when (monotonic), and what was said of it."""
+
+    proof: Secret
+    at: timedelta
+    error: StoreDenied
 
 
 class Login:
@@ -40,6 +75,8 @@ class Login:
         self._settings = settings
         self._own = False
         self._renew_at: timedelta | None = None
+        self._logged_in_at: timedelta | None = None
+        self._refused: _Refused | None = None
         self._lock = threading.Lock()
 
     def ensure(self, monotonic: timedelta) -> None:
@@ -51,7 +88,7 @@ class Login:
             ConfigurationError: a file is missing.
         """
         with self._lock:
-            if self._connection.token is None:
+            if self._connection.token is None and self._settings.method != "none":
                 self._log_in(monotonic)
             elif self._renew_at is None:
                 self._look_up(monotonic)
@@ -64,12 +101,21 @@ class Login:
         Raises:
             StoreUnavailable: nobody knows.
         """
-        return self._self("GET", "auth/token/lookup-self", "looking at our own token") is not None
+        return self._self(self._connection.auth.token.lookup_self, "looking at our own token") is not None
 
-    def again(self, monotonic: timedelta, dead: Secret | None) -> bool:
-        """Log in anew, unless another thread has replaced the `dead` token already; tell whether. Raises as `ensure`."""
+    def replaced(self, monotonic: timedelta, denied: Secret | None) -> bool:
+        """Tell whether a request that was denied with this token may go again: another one stands in its place now.
+
+        Else rights are missing: the token lives, or the login before it changed nothing. Raises as `ensure`.
+        """
+        if self._connection.token != denied:
+            return True  # another thread has logged in meanwhile
+        if self.alive():
+            return False
         with self._lock:
-            if self._connection.token != dead:
+            if self._connection.token != denied:
+                return True
+            if self._logged_in_at is not None and monotonic - self._logged_in_at < HELPED_AFTER:
                 return False
             self._log_in(monotonic)
             return True
@@ -78,81 +124,97 @@ class Login:
         """Revoke the token if we obtained it; best effort."""
         with self._lock:
             if self._own and self._connection.token is not None:
-                try:
-                    self._connection.request("POST", "auth/token/revoke-self")
-                except NoAnswer:
+                if not self._end(self._connection.token):
                     return
                 self._connection.token = None
 
+    def _end(self, token: Secret) -> bool:
+        """Revoke a token; tell whether Vault answered."""
+        try:
+            self._connection.post("/v1/auth/token/revoke-self", token=token)
+        except NoAnswer:
+            return False
+        return True
+
     def _look_up(self, monotonic: timedelta) -> None:
-        body = self._self("GET", "auth/token/lookup-self", "looking at our own token")
-        if body is None:
+        answer = self._self(self._connection.auth.token.lookup_self, "looking at our own token")
+        if answer is None:
             self._log_in(monotonic)
             return
-        data = body.get("data", {})
-        self._plan(monotonic, int(data.get("ttl", 0)), renewable=bool(data.get("renewable")))
+        self._plan(monotonic, answer.data.get("ttl"), renewable=answer.data.get("renewable"))
 
     def _renew(self, monotonic: timedelta) -> None:
-        body = self._self("POST", "auth/token/renew-self", "renewing our token")
-        if body is None:
+        if self._settings.method == "none":
+            self._look_up(monotonic)
+            return
+        answer = self._self(self._connection.auth.token.renew_self, "renewing our token", refused_is_dead=True)
+        if answer is None:
             self._log_in(monotonic)
             return
-        auth = body.get("auth") or {}
-        self._plan(monotonic, int(auth.get("lease_duration", 0)), renewable=bool(auth.get("renewable")))
+        auth = answer.body.get("auth") or {}
+        self._plan(monotonic, auth.get("lease_duration"), renewable=auth.get("renewable"))
 
-    def _self(self, method: str, path: str, doing: str) -> dict[str, Any] | None:
+    def _self(self, ask: Callable[[], Answer], doing: str, *, refused_is_dead: bool = False) -> Answer | None:
         """Ask about our own token; None means that it is dead."""
-        try:
-            answer = self._connection.request(method, path)
-        except NoAnswer as error:
-            raise error_of(error, doing) from None
+        answer = self._asked(ask, doing)
         outcome = outcome_of(answer)
         if outcome is Outcome.OK:
-            return dict(answer.body)
-        if outcome is Outcome.ASK_SELF or (outcome is Outcome.FAULT and path.endswith("renew-self")):
+            return answer
+        if outcome is Outcome.ASK_SELF or (outcome is Outcome.FAULT and refused_is_dead):
             return None
         raise error_of(answer, doing)
 
-    def _log_in(self, monotonic: timedelta) -> None:
-        settings = self._settings
-        if settings.method == "token":
-            msg = "permission denied: the Vault token is missing, dead, or without rights"
-            remedy = "If it is dead, log in again: vault login, VAULT_TOKEN (the service: another VB365_VAULT_AUTH)."
-            raise StoreDenied(msg, reason="TokenDead", remedy=f"{remedy} If not: {StoreDenied.default_remedy}")
-        mount = settings.mount or settings.method
-        doing = f"logging in at auth/{mount}"
+    def _asked(self, ask: Callable[[], Answer], doing: str) -> Answer:
         try:
-            answer = self._connection.request("POST", f"auth/{mount}/login", body=self._proof(), anonymous=True)
+            return patiently(ask, self._connection.patience)
         except NoAnswer as error:
             raise error_of(error, doing) from None
+
+    def _log_in(self, monotonic: timedelta) -> None:
+        settings, connection = self._settings, self._connection
+        if settings.method in ("token", "none"):
+            raise refusals.without_login(settings.method)
+        proof = Secret(_file(settings.file))
+        refused = self._refused
+        if refused and refused.proof == proof and monotonic - refused.at < REPEATED_AFTER[settings.method]:
+            raise refused.error
+        doing = f"logging in at auth/{settings.at}"
+        answer = self._asked(lambda: self._sent(proof), doing)
         auth = answer.body.get("auth")
         if outcome_of(answer) is Outcome.OK and isinstance(auth, dict) and isinstance(auth.get("client_token"), str):
-            self._connection.token = Secret(auth["client_token"])
-            self._own = True
-            self._plan(monotonic, int(auth.get("lease_duration", 0)), renewable=bool(auth.get("renewable")))
+            replaced, own = connection.token, self._own
+            connection.token = Secret(auth["client_token"])
+            self._own, self._refused, self._logged_in_at = True, None, monotonic
+            self._plan(monotonic, auth.get("lease_duration"), renewable=auth.get("renewable"))
+            if replaced is not None and own:
+                self._end(replaced)  # it may have lacked rights only: it must not live on
             return
-        if outcome_of(answer) is Outcome.UNCLEAR:
-            raise error_of(answer, doing)
-        msg = f"{doing}: refused: {'; '.join(answer.errors)[:200] or answer.status}"
-        remedy = "Check the role, and VB365_VAULT_JWT_FILE. vb365 register mends the role."
-        if settings.method == "approle":
-            new = "vb365 register --auth approle --new-secret-id makes a new one."
-            remedy = f"Check the role id, and VB365_VAULT_SECRET_ID_FILE. {new}"
-        raise StoreDenied(msg, reason="LoginRefused", remedy=remedy)
+        if definite(answer):
+            self._refused = _Refused(
+                proof, monotonic, refusals.of_login(answer, settings.method, settings.at, settings.role, proof)
+            )
+            raise self._refused.error
+        raise error_of(answer, doing)
 
-    def _proof(self) -> dict[str, str]:
-        settings = self._settings
+    def _sent(self, proof: Secret) -> Answer:
+        """Send the login; hvac keeps nothing of it."""
+        settings, auth = self._settings, self._connection.auth
+        answer: Answer
         if settings.method == "approle":
-            return {"role_id": settings.role_id, "secret_id": _file(settings.secret_id_file)}
-        jwt = settings.jwt_file or (KUBERNETES_JWT if settings.method == "kubernetes" else None)
-        return {"role": settings.role, "jwt": _file(jwt)}
+            answer = auth.approle.login(settings.role_id, proof.reveal(), use_token=False, mount_point=settings.at)
+        elif settings.method == "kubernetes":
+            answer = auth.kubernetes.login(settings.role, proof.reveal(), use_token=False, mount_point=settings.at)
+        else:
+            answer = auth.jwt.jwt_login(settings.role, proof.reveal(), use_token=False, path=settings.at)
+        return answer
 
-    def _plan(self, monotonic: timedelta, ttl: int, *, renewable: bool) -> None:
+    def _plan(self, monotonic: timedelta, ttl: Any, *, renewable: Any) -> None:  # noqa: ANN401 - whatever Vault says
         """Renew at half the period. A token that can't be renewed is looked at again before it ends."""
-        if ttl <= 0:  # a root token lives for ever
+        seconds = ttl if isinstance(ttl, int) else 0
+        if seconds <= 0:  # a root token lives for ever
             self._renew_at = monotonic + timedelta(days=1)
             return
-        share = ttl / 2 if renewable else ttl * 0.9
+        share = seconds / 2 if renewable else seconds * 0.9
         self._renew_at = monotonic + timedelta(seconds=share)
 
 
@@ -161,7 +223,14 @@ def _file(path: Path | None) -> str:
         msg = "no file for the login is set"
         raise ConfigurationError(msg)
     try:
-        return path.read_text().strip()
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         msg = f"{path} can't be read: {error.strerror}"
         raise ConfigurationError(msg, remedy="Mount or write the file; it is read at each login.") from None
+    except ValueError:
+        msg = f"{path} isn't text"
+        raise ConfigurationError(msg, remedy="Write the file again; it is read at each login.") from None
+    if not text.strip():
+        msg = f"{path} is empty"
+        raise ConfigurationError(msg, remedy="Write the file again; it is read at each login.")
+    return printing(str(path), text)

@@ -12,11 +12,11 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from vault_plugin.core.errors import DocumentMalformed, StoreUnavailable
+from vault_plugin.core.errors import DocumentMalformed, StoreUnavailable, VersionConflict
 from vault_plugin.core.names import is_name, is_request_id
 from vault_plugin.core.ports import Letter
 from vault_plugin.core.published import Request
-from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
+from vault_plugin.vault.answers import error_of, nothing_there
 from vault_plugin.vault.ids import made_at
 from vault_plugin.vault.store import KvStore
 
@@ -99,7 +99,7 @@ class Mailbox:
         """
         path = _path(letter)
         try:
-            answer = self._store.ask("GET", f"{self._store.mount}/data/{path}", f"reading {path}")
+            answer = self._store.raw(path)
         except DocumentMalformed as error:  # larger than any answer that we take: its time is in there, too
             return Received(letter, datetime.min.replace(tzinfo=UTC), None, error.reason)
         metadata = answer.data.get("metadata")
@@ -130,13 +130,11 @@ class Mailbox:
             StoreDenied, StoreUnavailable: Vault's trouble.
         """
         path = _path(letter)
-        body = {"options": {"cas": 0}, "data": request.to_vault()}
-        answer = self._store.ask("POST", f"{self._store.mount}/data/{path}", f"posting {path}", body, wanted="version")
-        if outcome_of(answer) is Outcome.LOST:
-            msg = f"{path} exists already"
-            raise StoreUnavailable(msg, reason="RequestExists", remedy="Post it again under a new id.")
-        if outcome_of(answer) is not Outcome.OK:
-            raise error_of(answer, f"posting {path}")
+        try:
+            self._store.create(path, request.to_vault())
+        except VersionConflict as error:
+            remedy = "Post it again under a new id."
+            raise StoreUnavailable(str(error), reason="RequestExists", remedy=remedy) from None
 
 
 def _path(letter: Letter) -> str:

@@ -132,9 +132,22 @@ def _rules(table: Mapping[str, str], mount: str, name: str = "", auth_mount: str
     }
 
 
+#: The comment that tells whose a policy is.
+MARK: Final = "# Made by vb365 register for the mount {}/"
+_MARK: Final = re.compile(re.escape(MARK).replace(re.escape("{}"), "(?P<mount>[^\\s]+)"))
+
+
+def owner_of(text: str, mount: str) -> str:
+    """Return the mount that a policy is of: by its mark; without one, ours if there is no text or it speaks of our mount."""
+    marked = _MARK.search(text)
+    if marked:
+        return marked["mount"]
+    return mount if not text.strip() or f'"{mount}/' in text else ""
+
+
 def render(rules: Rules, mount: str) -> str:
     """Return the policy as HCL. The comment tells whose it is."""
-    lines = [f"# Made by vb365 register for the mount {mount}/"]
+    lines = [MARK.format(mount)]
     for path, capabilities in rules.items():
         words = ", ".join(f'"{word}"' for word in sorted(capabilities))
         lines.append(f'path "{path}" {{ capabilities = [{words}] }}')

@@ -8,20 +8,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from vault_plugin.core.errors import ConfigurationError, StoreDenied, StoreUnavailable
+from vault_plugin.core.errors import ConfigurationError, StoreDenied
 from vault_plugin.core.secret import Secret
 from vault_plugin.vault import policies
+from vault_plugin.vault.answer import Answer, NoAnswer
 from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
-from vault_plugin.vault.connection import Answer, Connection, NoAnswer
+from vault_plugin.vault.connection import Connection
+from vault_plugin.vault.pacing import patiently
+from vault_plugin.vault.unwrapping import WRAP_TTL
 
 AuthMethod = Literal["approle", "kubernetes", "jwt"]
 
 PERIOD: Final = 3600
-WRAP_TTL: Final = "5m"
 #: With a time in `delete_version_after` agents would see no secret one day; 0s unsets it.
 SETTINGS: Final = {"max_versions": 2, "cas_required": True, "delete_version_after": "0s"}
 #: The types under which Vault lists an auth method that takes our logins.
 TYPES: Final[dict[AuthMethod, set[str]]] = {"approle": {"approle"}, "kubernetes": {"kubernetes"}, "jwt": {"jwt", "oidc"}}
+POLICIES: Final = "sys/policies/acl/"
+NEEDED: Final = "vb365 register --print-registrar-policy shows what is needed."
 #: Vault upgrades a new KV v2 mount for a moment.
 CONFIG_TRIES: Final = 30
 
@@ -96,7 +100,7 @@ def items(plan: Plan) -> list[Item]:
     ]
     for name, rules in policies.policies(mount, plan.groups, plan.consumers, verified=bool(plan.verified)).items():
         text = policies.render(rules, mount)
-        made.append(Item(f"policy {name}", f"sys/policies/acl/{name}", {"policy": text}, _policy_differs(rules)))
+        made.append(Item(f"policy {name}", f"{POLICIES}{name}", {"policy": text}, _policy_differs(rules, mount)))
     if plan.auth is not None:
         if plan.enable_auth:
             made.append(
@@ -123,8 +127,10 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
     """
     _refuse_secondary(connection)
     _refuse_missing_auth(connection, plan)
+    whole = items(_as_registered(connection, plan))
+    _refuse_anothers(connection, whole, plan.mount)
     results = []
-    for item in items(_as_registered(connection, plan)):
+    for item in whole:
         stands, details = _look(connection, item)
         if stands and not details:
             results.append(Result(item.title, "unchanged"))
@@ -138,11 +144,23 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
     return results
 
 
+def _refuse_anothers(connection: Connection, whole: list[Item], mount: str) -> None:
+    """See that no policy of these names belongs to another mount: team/vb365 and team-vb365 have policies of one name."""
+    for item in whole:
+        if not item.path.startswith(POLICIES):
+            continue
+        owner = policies.owner_of(str(_request(connection, "GET", item.path).data.get("policy", "")), mount)
+        if owner != mount:
+            msg = f"{item.title} belongs to {f'the mount {owner}/' if owner else 'somebody else'}; nothing was written"
+            remedy = f"Choose another --mount, or delete the policies and the role of {owner or 'that name'} if it is no more."
+            raise ConfigurationError(msg, reason="AnothersPolicy", remedy=remedy)
+
+
 def _as_registered(connection: Connection, plan: Plan) -> Plan:
     """Return the plan with what it leaves open as it stands: nobody drops a guarantee by leaving a flag out."""
     if plan.verified is not None:
         return plan
-    answer = _request(connection, "GET", f"sys/policies/acl/{policies.prefix_of(plan.mount)}-operator", None)
+    answer = _request(connection, "GET", f"sys/policies/acl/{policies.prefix_of(plan.mount)}-operator")
     if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
         raise error_of(answer, "reading the operators' policy")
     return replace(plan, verified=policies.verifies(str(answer.data.get("policy", ""))))
@@ -162,13 +180,15 @@ def check(connection: Connection, plan: Plan) -> list[Result]:
 
 def role_id(connection: Connection, plan: Plan) -> str:
     """Return the AppRole's id, which is no secret."""
-    return str(_ask(connection, "GET", f"auth/{plan.at}/role/{plan.role}/role-id").data.get("role_id", ""))
+    read = connection.auth.approle.read_role_id
+    return str(_asked(connection, lambda: read(plan.role, mount_point=plan.at), "reading the role id").data.get("role_id", ""))
 
 
 def app_role_credentials(connection: Connection, plan: Plan, *, wrap: bool) -> AppRoleCredentials:
     """Return the role id and a new secret id, wrapped unless told otherwise."""
     found = role_id(connection, plan)
-    answer = _ask(connection, "POST", f"auth/{plan.at}/role/{plan.role}/secret-id", {}, wrap_ttl=WRAP_TTL if wrap else None)
+    ttl, make = WRAP_TTL if wrap else None, connection.auth.approle.generate_secret_id
+    answer = _asked(connection, lambda: make(plan.role, mount_point=plan.at, wrap_ttl=ttl), "making a secret id")
     if wrap:
         info = answer.body.get("wrap_info") or {}
         return AppRoleCredentials(found, wrapping_token=Secret(str(info.get("token", ""))))
@@ -177,13 +197,14 @@ def app_role_credentials(connection: Connection, plan: Plan, *, wrap: bool) -> A
 
 def _look(connection: Connection, item: Item) -> tuple[bool, list[str]]:
     """Return whether something stands there, and how it differs."""
-    answer = _request(connection, "GET", item.read_path or item.path, None)
+    answer = _request(connection, "GET", item.read_path or item.path)
     if outcome_of(answer) is Outcome.OK:
         details = item.differs(answer)
         return (True, details) if not (item.read_path and details) else (False, details)
-    if answer.status in (400, 404):
+    error = error_of(answer, f"reading {item.title}")
+    if answer.own and answer.status in (400, 404) and error.reason != "NoSuchNamespace":
         return False, []
-    raise error_of(answer, f"reading {item.title}")
+    raise error
 
 
 def _write(connection: Connection, item: Item, plan: Plan) -> None:
@@ -202,9 +223,9 @@ def _write(connection: Connection, item: Item, plan: Plan) -> None:
 
 
 def _refuse_secondary(connection: Connection) -> None:
-    if connection.settings.namespace:
-        return  # sys/health isn't to be asked inside a namespace
-    answer = _request(connection, "GET", "sys/health?standbyok=true&perfstandbyok=true", None)
+    answer = _sent(
+        connection, lambda: connection.sys.read_health_status(standby_ok=True, method="GET"), "asking for sys/health"
+    )
     if answer.body.get("replication_performance_mode") == "secondary":
         msg = "this is a performance replication secondary"
         raise ConfigurationError(msg, remedy="Register at the primary cluster, and have the service talk to it.")
@@ -215,7 +236,7 @@ def _refuse_missing_auth(connection: Connection, plan: Plan) -> None:
     if plan.auth is None:
         return
     try:
-        answer = _request(connection, "GET", "sys/auth", None)
+        answer = _request(connection, "GET", "sys/auth")
     except StoreDenied:
         return  # writing the role tells
     found = {**answer.body, **answer.data}.get(f"{plan.at}/")
@@ -227,30 +248,31 @@ def _refuse_missing_auth(connection: Connection, plan: Plan) -> None:
         raise ConfigurationError(msg, remedy="Name where the method is mounted: --auth-mount.")
 
 
-def _ask(
-    connection: Connection, method: str, path: str, body: Mapping[str, Any] | None = None, wrap_ttl: str | None = None
-) -> Answer:
-    answer = _request(connection, method, path, body, wrap_ttl)
-    if outcome_of(answer) is not Outcome.OK:
+def _request(connection: Connection, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+    """Send a request; a denial, trouble of Vault's and somebody else's answer are errors, any other status is looked at."""
+    answer = _sent(connection, lambda: connection.request(method, f"/v1/{path}", json=body), path)
+    if answer.own and answer.status == 403:  # noqa: PLR2004 - say what is needed
+        raise StoreDenied(f"{path}: permission denied", reason="PermissionDenied", remedy=NEEDED)
+    if outcome_of(answer) in (Outcome.UNCLEAR, Outcome.PACED):
         raise error_of(answer, path)
     return answer
 
 
-def _request(
-    connection: Connection, method: str, path: str, body: Mapping[str, Any] | None, wrap_ttl: str | None = None
-) -> Answer:
-    try:
-        answer = connection.request(method, path, body=body, wrap_ttl=wrap_ttl)
-    except NoAnswer as error:
-        raise error_of(error, path.partition("?")[0]) from None
-    if answer.status == 403:  # noqa: PLR2004 - say what is needed
-        msg = f"{path}: permission denied"
-        raise StoreDenied(
-            msg, reason="PermissionDenied", remedy="vb365 register --print-registrar-policy shows what is needed."
-        )
-    if outcome_of(answer) is Outcome.UNCLEAR and not path.startswith("sys/health"):
-        raise error_of(answer, path) if any(answer.errors) else StoreUnavailable(path)
+def _asked(connection: Connection, send: Callable[[], Answer], doing: str) -> Answer:
+    """Send what must succeed."""
+    answer = _sent(connection, send, doing)
+    if outcome_of(answer) is Outcome.ASK_SELF:
+        raise StoreDenied(f"{doing}: permission denied", reason="PermissionDenied", remedy=NEEDED)
+    if outcome_of(answer) is not Outcome.OK:
+        raise error_of(answer, doing)
     return answer
+
+
+def _sent(connection: Connection, send: Callable[[], Answer], doing: str) -> Answer:
+    try:
+        return patiently(send, connection.patience)
+    except NoAnswer as error:
+        raise error_of(error, doing) from None
 
 
 def _is_kv2(answer: Answer) -> bool:
@@ -263,8 +285,15 @@ def _config_differs(answer: Answer) -> list[str]:
     return [f"{name} is {found.get(name)!r} instead of {want!r}" for name, want in SETTINGS.items() if found.get(name) != want]
 
 
-def _policy_differs(rules: policies.Rules) -> Callable[[Answer], list[str]]:
-    return lambda answer: policies.differences(rules, policies.parse(str(answer.data.get("policy", ""))))
+def _policy_differs(rules: policies.Rules, mount: str) -> Callable[[Answer], list[str]]:
+    def differs(answer: Answer) -> list[str]:
+        text = str(answer.data.get("policy", ""))
+        owner = policies.owner_of(text, mount)
+        if owner != mount:
+            return [f"belongs to {f'the mount {owner}/' if owner else 'somebody else'}"]
+        return policies.differences(rules, policies.parse(text))
+
+    return differs
 
 
 def _role(plan: Plan) -> dict[str, Any]:

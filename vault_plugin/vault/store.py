@@ -2,28 +2,31 @@
 
 1. 200: done.
 2. 400 "check-and-set parameter did not match": read. Older than my `cas`: read again; my `write_id`: done; else lost.
-3. Unclear (no answer, 5xx, 412, 429, 472, 473, a success that isn't Vault's): after a pause *the same bytes with the same
-   cas*. Never read first, never rebuild, never conclude "not written": a delayed copy may land later.
-4. 403: ask lookup-self. Dead: log in, go to 3. Alive: no rights; report, keep what is in memory, go to 3 at 30 s.
-5. 413, other 400: our fault or a limit; report, keep, go to 3 at 60 s.
+3. Unclear (no answer, 5xx, 412, 472, 473, an answer that isn't Vault's): after a pause *the same bytes with the same cas*; a
+   throttle (429) likewise, after the pause that it asks for. Never read first, never rebuild, never conclude "not written":
+   a delayed copy may land later.
+4. 403: ask lookup-self. Dead: log in, go to 3. Alive, or refused again soon after a login: no rights; report, keep what is in
+   memory, go to 3 at 30 s.
+5. 413, other 400, HashiCorp's 500 for JSON beyond its limits: our fault or a limit; report, keep, go to 3 at 60 s.
 """
 
-import json
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import quote
 from uuid import uuid4
 
 from vault_plugin.core.documents import Document
 from vault_plugin.core.errors import StoreDenied, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.ports import D, Stored
+from vault_plugin.core.secret import Secret
+from vault_plugin.patience import Patience
+from vault_plugin.vault.answer import Answer, Call, NoAnswer
 from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
-from vault_plugin.vault.connection import Answer, Connection, NoAnswer
+from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.login import Login
+from vault_plugin.vault.pacing import patiently, pause_of
 
 PAUSES: Final = tuple(timedelta(seconds=s) for s in (0.2, 0.5, 1, 2, 5))
 NO_RIGHTS_PAUSE: Final = timedelta(seconds=30)
@@ -35,32 +38,6 @@ STALE_READS: Final = 5
 Report = Callable[..., None]
 
 
-class Patience:
-    """How waiting ends when the process stops: first writes at once, pairs that aren't stored after a grace."""
-
-    def __init__(self) -> None:
-        """Begin without a stop in sight."""
-        self._stopping = threading.Event()
-        self._until: float | None = None
-
-    def stop(self, grace: timedelta) -> None:
-        """End waiting: at once where giving up is allowed, else after `grace`."""
-        self._until = time.monotonic() + grace.total_seconds()
-        self._stopping.set()
-
-    def wait(self, pause: timedelta, *, may_give_up: bool) -> bool:
-        """Wait, and tell whether to go on."""
-        if may_give_up or not self._stopping.is_set():
-            stopped = self._stopping.wait(pause.total_seconds())
-            if not stopped:
-                return True
-        if may_give_up or self._until is None:
-            return False
-        left = self._until - time.monotonic()
-        time.sleep(max(0.0, min(pause.total_seconds(), 1.0, left)))
-        return left > 0
-
-
 @dataclass
 class KvStore:
     """The documents of one mount. `report(event, **fields)` is told of every turn that a write takes."""
@@ -69,7 +46,11 @@ class KvStore:
     login: Login
     mount: str
     report: Report = lambda *_, **__: None
-    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def patience(self) -> Patience:
+        """Return how waiting ends when the process stops."""
+        return self.connection.patience
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -94,7 +75,7 @@ class KvStore:
 
     def _read(self, path: str) -> tuple[int, dict[str, Any] | None]:
         """Tell absent (0), deleted (its version) and document apart; a 404 with error text is a wrong mount."""
-        answer = self.ask("GET", f"{self.mount}/data/{path}", f"reading {path}", wanted="data")
+        answer = self.raw(path)
         data = answer.data
         metadata = data.get("metadata")
         version = int(metadata.get("version", 0)) if isinstance(metadata, dict) else 0
@@ -103,9 +84,19 @@ class KvStore:
             return version, content
         if version:
             return version, None
-        if nothing_there(answer):
+        if self._nothing_there(answer):
             return 0, None
         raise error_of(answer, f"reading {path}")
+
+    def raw(self, path: str) -> Answer:
+        """Return what Vault answers to a read of a path of the mount."""
+
+        def send() -> Answer:
+            read = self.connection.kv.read_secret_version
+            answer: Answer = read(path, mount_point=self.mount, raise_on_deleted_version=True)
+            return answer
+
+        return self.ask(send, f"reading {path}", wanted="data")
 
     def names(self, model: type[Document]) -> Sequence[str]:
         """Return the names under ``KIND/``, unchecked, folders without their slash."""
@@ -113,12 +104,29 @@ class KvStore:
 
     def keys(self, path: str) -> Sequence[str]:
         """Return the keys under a path of the mount; those of folders end with a slash."""
-        answer = self.ask("LIST", f"{self.mount}/metadata/{quote(path)}", f"listing {path}", wanted="keys")
-        if nothing_there(answer):
+        kv = self.connection.kv
+        answer = self.ask(lambda: kv.list_secrets(path, mount_point=self.mount), f"listing {path}", wanted="keys")
+        if self._nothing_there(answer):
             return []
         if outcome_of(answer) is not Outcome.OK:
             raise error_of(answer, f"listing {path}")
         return [str(key) for key in answer.data["keys"]]
+
+    def _nothing_there(self, answer: Answer) -> bool:
+        """Tell whether Vault says that nothing stands there. Any web server may say so: see once that it is a Vault.
+
+        Raises:
+            StoreUnavailable: it isn't.
+        """
+        if not nothing_there(answer):
+            return False
+        if not self.connection.proved:
+            doing = "asking whether this is a Vault"
+            asked = self.ask(self.connection.auth.token.lookup_self, doing)
+            if outcome_of(asked) is not Outcome.OK:
+                remedy = "Correct VAULT_ADDR (--address): scheme, host and port of Vault, and no path of our own."
+                raise StoreUnavailable(f"{self.connection.settings.address} isn't a Vault", reason="NotVault", remedy=remedy)
+        return True
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -132,10 +140,20 @@ class KvStore:
         path = f"{document.kind}/{name}"
         write_id = str(uuid4())
         content = document.replace(write_id=write_id).to_vault()
-        body = json.dumps({"options": {"cas": cas}, "data": content}).encode()
+        call: Call | None = None
         turn, since = 0, time.monotonic()
         while True:
-            version, error, pause = self._try(path, body, cas, write_id, turn)
+            used = self.connection.token
+            tried = self._try(path, content, cas, call)
+            if isinstance(tried, Answer) and outcome_of(tried, "version") is Outcome.OK:
+                if turn:
+                    self.report("write_repeated_and_done", path=path, cas=cas)
+                return int(tried.data["version"])
+            call = tried.call or call
+            if isinstance(tried, Answer) and outcome_of(tried) is Outcome.LOST:
+                version, error, pause = self._lost(path, cas, write_id, turn)
+            else:
+                version, error, pause = None, *self._judge(tried, path, cas, turn, used)
             if version is not None:
                 return version
             may_give_up = give_up_after is not None
@@ -147,30 +165,37 @@ class KvStore:
                 raise error
             turn += 1
 
-    def _try(self, path: str, body: bytes, cas: int, write_id: str, turn: int) -> tuple[int | None, StoreError, timedelta]:
-        """Send the bytes once. Return the version, or the error and how long to wait before the same bytes go again."""
-        doing = f"writing {path}"
-        used = self.connection.token
-        answer: Answer | NoAnswer
+    def _try(self, path: str, content: dict[str, Any], cas: int, call: Call | None) -> Answer | NoAnswer:
+        """Send the write; or, once it was sent, the same bytes again."""
         try:
-            answer = self.connection.request("POST", f"{self.mount}/data/{path}", body=body)
-            outcome = outcome_of(answer, "version")
+            if call is not None:
+                return self.connection.again(call)
+            write = self.connection.kv.create_or_update_secret
+            answer: Answer = write(path, content, cas=cas, mount_point=self.mount)
         except NoAnswer as silence:
-            answer, outcome = silence, Outcome.UNCLEAR
-        if isinstance(answer, Answer) and outcome is Outcome.OK:
-            if turn:
-                self.report("write_repeated_and_done", path=path, cas=cas)
-            return int(answer.data["version"]), StoreUnavailable(doing), _pause(turn)
-        error = error_of(answer, doing)
-        if outcome is Outcome.LOST:
-            return self._lost(path, cas, write_id, turn)
+            return silence
+        return answer
+
+    def _judge(
+        self,
+        tried: Answer | NoAnswer,
+        path: str,
+        cas: int,
+        turn: int,
+        used: Secret | None,
+    ) -> tuple[StoreError, timedelta]:
+        """Return the error and how long to wait before the same bytes go again."""
+        outcome = outcome_of(tried, "version") if isinstance(tried, Answer) else Outcome.UNCLEAR
+        error = error_of(tried, f"writing {path}")
         if outcome is Outcome.ASK_SELF:
-            return None, error, self._denied(path, used, turn)
-        if outcome is Outcome.UNCLEAR:
-            self.report("write_unclear", path=path, cas=cas, reason=error.reason)
-            return None, error, _pause(turn)
-        self.report("write_refused", path=path, cas=cas, reason=error.reason)
-        return None, error, FAULT_PAUSE
+            return error, self._denied(path, turn, used)
+        event, pause = {
+            Outcome.PACED: ("write_paced", pause_of(tried) if isinstance(tried, Answer) else PAUSES[0]),
+            Outcome.FAULT: ("write_refused", FAULT_PAUSE),
+            Outcome.MISSING: ("write_refused", FAULT_PAUSE),
+        }.get(outcome, ("write_unclear", _pause(turn)))
+        self.report(event, path=path, cas=cas, reason=error.reason)
+        return error, pause
 
     def _lost(self, path: str, cas: int, write_id: str, turn: int) -> tuple[int | None, StoreError, timedelta]:
         """Look whose write stands there."""
@@ -190,51 +215,69 @@ class KvStore:
         msg = f"{path} was written by somebody else"
         raise VersionConflict(msg)
 
-    def _denied(self, path: str, used: Any, turn: int) -> timedelta:  # noqa: ANN401 - a Secret or None
+    def _denied(self, path: str, turn: int, used: Secret | None) -> timedelta:
         """Ask about our own token: dead means log in and send again, alive means that rights are missing."""
-        if self.connection.token != used:
-            return timedelta(0)  # another thread has logged in meanwhile
         try:
-            if self.login.alive():
-                self.report("write_denied", path=path)
-                return NO_RIGHTS_PAUSE
-            if self.login.again(timedelta(seconds=time.monotonic()), used):
-                self.report("logged_in_again", path=path)
+            if self._replaced(path, used):
+                return timedelta(0)
         except (StoreError, Exception) as error:  # noqa: BLE001 - whatever login meets, the write is kept and sent again
             self.report("login_failed", path=path, reason=getattr(error, "reason", type(error).__name__))
-            return _pause(turn + 2)
-        return timedelta(0)
+            return NO_RIGHTS_PAUSE if isinstance(error, StoreDenied) else _pause(turn + 2)
+        self.report("write_denied", path=path)
+        return NO_RIGHTS_PAUSE
+
+    def _replaced(self, path: str, denied: Secret | None) -> bool:
+        if not self.login.replaced(timedelta(seconds=time.monotonic()), denied):
+            return False
+        self.report("logged_in_again", path=path)
+        return True
+
+    def create(self, path: str, content: dict[str, Any]) -> None:
+        """Create what must not stand yet. Vault itself refuses to overwrite it.
+
+        Raises:
+            VersionConflict: something stands there.
+            StoreDenied, StoreUnavailable: Vault's trouble.
+        """
+        write = self.connection.kv.create_or_update_secret
+        answer = self.ask(lambda: write(path, content, cas=0, mount_point=self.mount), f"posting {path}", wanted="version")
+        if outcome_of(answer) is Outcome.LOST:
+            msg = f"{path} exists already"
+            raise VersionConflict(msg)
+        if outcome_of(answer) is not Outcome.OK:
+            raise error_of(answer, f"posting {path}")
 
     def destroy(self, model: type[Document], name: str, versions: Sequence[int]) -> None:
         """Destroy these versions for good. Repeatable; nothing to do is done at once."""
-        path = f"{model.kind}/{name}"
+        path, kv = f"{model.kind}/{name}", self.connection.kv
         if versions:
-            answer = self.ask("POST", f"{self.mount}/destroy/{path}", f"destroying {path}", {"versions": list(versions)})
-            if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
-                raise error_of(answer, f"destroying {path}")
+            self._do(lambda: kv.destroy_secret_versions(path, list(versions), mount_point=self.mount), f"destroying {path}")
 
     def forget(self, path: str) -> None:
         """Delete a path with all its versions and its metadata. Repeatable."""
-        answer = self.ask("DELETE", f"{self.mount}/metadata/{quote(path)}", f"deleting {path}")
-        if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
-            raise error_of(answer, f"deleting {path}")
+        kv = self.connection.kv
+        self._do(lambda: kv.delete_metadata_and_all_versions(path, mount_point=self.mount), f"deleting {path}")
 
-    def ask(self, method: str, path: str, doing: str, body: dict[str, Any] | None = None, *, wanted: str = "") -> Answer:
-        """Send a request that may be repeated; a dead token is replaced once. A success holds what is `wanted`."""
-        for attempt in (1, 2):
+    def _do(self, send: Callable[[], Answer], doing: str) -> None:
+        answer = self.ask(send, doing)
+        if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
+            raise error_of(answer, doing)
+
+    def ask(self, send: Callable[[], Answer], doing: str, *, wanted: str = "") -> Answer:
+        """Send a request that may be repeated; a dead token is replaced once. A success holds what is `wanted`.
+
+        Raises:
+            StoreUnavailable, StoreDenied: Vault's trouble.
+            DocumentMalformed: what stands there is larger than any answer that is taken.
+        """
+        try:
             used = self.connection.token
-            try:
-                answer = self.connection.request(method, path, body=body)
-            except NoAnswer as error:
-                raise error_of(error, doing) from None
-            if attempt == 1 and outcome_of(answer) is Outcome.ASK_SELF and self.connection.token != used:
-                continue  # another thread has logged in meanwhile
-            if attempt == 1 and outcome_of(answer) is Outcome.ASK_SELF and not self.login.alive():
-                if self.login.again(timedelta(seconds=time.monotonic()), used):
-                    self.report("logged_in_again", path=path)
-                continue
-            break
-        if outcome_of(answer, wanted) in (Outcome.ASK_SELF, Outcome.UNCLEAR):
+            answer = patiently(send, self.patience)
+            if outcome_of(answer) is Outcome.ASK_SELF and self._replaced(doing, used):
+                answer = patiently(send, self.patience)
+        except NoAnswer as error:
+            raise error_of(error, doing) from None
+        if outcome_of(answer, wanted) in (Outcome.ASK_SELF, Outcome.PACED, Outcome.UNCLEAR):
             raise error_of(answer, doing)
         return answer
 

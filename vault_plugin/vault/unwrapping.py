@@ -2,17 +2,24 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Final, TextIO
 
 from vault_plugin.core.errors import ConfigurationError, StoreDenied
 from vault_plugin.core.secret import Secret
+from vault_plugin.vault.answer import Answer, NoAnswer
 from vault_plugin.vault.answers import Outcome, error_of, outcome_of
-from vault_plugin.vault.connection import Answer, Connection, NoAnswer
+from vault_plugin.vault.connection import Connection
+from vault_plugin.vault.pacing import patiently
 
-ANOTHER = "make a new secret id (vb365 register --auth approle --new-secret-id)"
+ANOTHER: Final = "make a new secret id (vb365 register --auth approle --new-secret-id)"
+AUDIT: Final = "look in Vault's audit log for sys/wrapping/unwrap"
+#: Vault's word for a wrapping token that was used, has expired, or never was.
+UNKNOWN: Final = "wrapping token is not valid or does not exist"
+#: For how long `vb365 register` wraps a secret id.
+WRAP_TTL: Final = "5m"
 
 
 def unwrap(connection: Connection, token: Secret, to: Path, *, role: str) -> str:
@@ -22,7 +29,7 @@ def unwrap(connection: Connection, token: Secret, to: Path, *, role: str) -> str
 
     Raises:
         ConfigurationError: the file can't be written.
-        StoreDenied: not a secret id of this role, or the token was used: somebody else may hold the secret.
+        StoreDenied: not a secret id of this role, or Vault knows no such token (any more).
         StoreUnavailable: Vault's trouble: nothing is known of the token.
     """
     with _private(to) as file:
@@ -30,7 +37,10 @@ def unwrap(connection: Connection, token: Secret, to: Path, *, role: str) -> str
         if not (path.startswith("auth/") and path.endswith(f"/role/{role}/secret-id")):
             msg = f"the wrapping token was made at {path}, not for a secret id of {role}"
             raise StoreDenied(msg, reason="WrongCreationPath", remedy="Don't use it. Ask where it came from.")
-        answer = _send(connection, "unwrap", token)
+        answer = _asked(connection, lambda: connection.post("/v1/sys/wrapping/unwrap", token=token), "unwrapping")
+        if _unknown(answer):  # it was there a moment ago
+            msg = "the wrapping token was used by somebody else just now"
+            raise StoreDenied(msg, reason="WrappingTokenUsed", remedy=f"Treat the secret id as stolen: {ANOTHER}; {AUDIT}.")
         if outcome_of(answer) is not Outcome.OK or "secret_id" not in answer.data:
             raise error_of(answer, "unwrapping")
         file.write(str(answer.data["secret_id"]))
@@ -38,23 +48,28 @@ def unwrap(connection: Connection, token: Secret, to: Path, *, role: str) -> str
 
 
 def _creation_path(connection: Connection, token: Secret) -> str:
-    answer = _send(connection, "lookup", token)
-    if outcome_of(answer) is Outcome.UNCLEAR:
-        raise error_of(answer, "looking at the wrapping token")
-    if outcome_of(answer) is not Outcome.OK:
-        msg = "the wrapping token is wrong, expired or was used already"
-        remedy = f"If you didn't use it, somebody else did: {ANOTHER} and look at the audit log."
-        raise StoreDenied(msg, reason="WrappingTokenUsed", remedy=remedy)
-    return str(answer.data.get("creation_path", ""))
+    body = {"token": token.reveal()}
+    doing = "looking at the wrapping token"
+    answer = _asked(connection, lambda: connection.post("/v1/sys/wrapping/lookup", json=body, anonymous=True), doing)
+    if _unknown(answer):  # Vault answers alike to one that was used, has expired, or was never made
+        msg = "Vault doesn't know this wrapping token: it was used already, it has expired, or it was copied wrongly"
+        mine = f"If it was copied rightly within its {WRAP_TTL} and you haven't used it, somebody else has"
+        remedy = f"{mine}: {ANOTHER}; {AUDIT}."
+        raise StoreDenied(msg, reason="WrappingTokenUnknown", remedy=remedy)
+    if outcome_of(answer) is not Outcome.OK or "creation_path" not in answer.data:
+        raise error_of(answer, doing)
+    return str(answer.data["creation_path"])
 
 
-def _send(connection: Connection, verb: str, token: Secret) -> Answer:
+def _unknown(answer: Answer) -> bool:
+    return answer.own and answer.status == 400 and any(UNKNOWN in text for text in answer.errors)  # noqa: PLR2004
+
+
+def _asked(connection: Connection, send: Callable[[], Answer], doing: str) -> Answer:
     try:
-        if verb == "lookup":
-            return connection.request("POST", "sys/wrapping/lookup", body={"token": token.reveal()}, anonymous=True)
-        return connection.request("POST", "sys/wrapping/unwrap", token=token)
+        return patiently(send, connection.patience)
     except NoAnswer as error:
-        raise error_of(error, f"{verb} of the wrapping token") from None
+        raise error_of(error, doing) from None
 
 
 @contextmanager

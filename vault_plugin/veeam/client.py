@@ -6,50 +6,24 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import requests
-from requests.adapters import HTTPAdapter
-
 from vault_plugin.core.errors import BackupServerUnavailable
 from vault_plugin.core.ports import TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.veeam import messages
-from vault_plugin.wire import NoAnswer, Session, send
+from vault_plugin.wire import NoAnswer, Session, TimedAdapter, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
 PROBE_TIMEOUT = timedelta(seconds=5)
 
 
-class _TrustAdapter(HTTPAdapter):
-    """Trusts what one server's document says: a CA as PEM text, or a certificate by its SHA-256 fingerprint.
-
-    The trust is part of what names a connection in requests' pools, so that it holds straight and through a proxy alike.
-    """
-
-    def __init__(self, server: ServerSpec) -> None:
-        self._trust: dict[str, Any] = {}
-        if server.ca_pem is not None:
-            context = ssl.create_default_context(cadata=server.ca_pem)
-            self._trust = {"cert_reqs": "CERT_REQUIRED", "ssl_context": context}
-        elif server.fingerprint_sha256 is not None:
-            fingerprint = server.fingerprint_sha256
-            self._trust = {"cert_reqs": "CERT_NONE", "assert_fingerprint": fingerprint, "assert_hostname": False}
-        elif server.insecure:
-            self._trust = {"cert_reqs": "CERT_NONE"}
-        super().__init__(pool_connections=2, pool_maxsize=8)
-
-    def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:  # noqa: ANN401, FBT001 - requests' own
-        if not self._trust:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has none
-
-    def build_connection_pool_key_attributes(
-        self,
-        request: requests.PreparedRequest,
-        verify: bool | str,  # noqa: FBT001 - requests' own signature
-        cert: Any = None,  # noqa: ANN401 - requests' own
-    ) -> Any:  # noqa: ANN401 - requests' own
-        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, self._trust or pool
+def _trust(server: ServerSpec) -> dict[str, Any]:
+    """Return what one server's document says is to be trusted: a CA as PEM text, or a certificate by its fingerprint."""
+    if server.ca_pem is not None:
+        return {"cert_reqs": "CERT_REQUIRED", "ssl_context": ssl.create_default_context(cadata=server.ca_pem)}
+    if server.fingerprint_sha256 is not None:
+        return {"cert_reqs": "CERT_NONE", "assert_fingerprint": server.fingerprint_sha256, "assert_hostname": False}
+    return {"cert_reqs": "CERT_NONE"} if server.insecure else {}
 
 
 class VeeamClient:
@@ -158,7 +132,7 @@ class VeeamClient:
         with self._lock:
             if key not in self._sessions:
                 try:
-                    session = Session(_TrustAdapter(server))
+                    session = Session(TimedAdapter(_trust(server), hosts=2, each=8))
                 except (ssl.SSLError, ValueError, TypeError):
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
