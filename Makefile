@@ -10,10 +10,15 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 PYTEST := $(BIN)/python -m pytest
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade -q
 
-.PHONY: help dev fmt lint types test test-fast docs demo bench check lock clean
+# Which server tests, demo and bench run on: openbao, or vault (HashiCorp's).
+SERVER ?= openbao
+export SERVER
+ON_VAULT := tests/vault tests/contracts tests/service tests/cli
+
+.PHONY: help dev fmt lint types test test-fast vault-binary docs demo bench check lock clean
 
 help: ## print the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 dev: $(STAMP) ## set up the environment in .venv, from the lock
 # --no-deps: the lock is complete, and older pips read a pinned package asked for with an extra as not pinned.
@@ -40,17 +45,27 @@ lint: dev ## ruff, formatting, import contracts
 types: dev ## mypy, strict
 	$(BIN)/mypy
 
-test: dev ## all tests, the real OpenBao and other people's clients included (side by side, then those that need the machine)
+# Side by side, then those that need the machine.
+test: dev $(if $(filter vault,$(SERVER)),vault-binary) ## all tests on a real OpenBao (SERVER=vault: those that need a server, and the demo, on a HashiCorp Vault)
+ifeq ($(SERVER),vault)
+	$(PYTEST) -n 3 --dist worksteal -m "not alone" $(ON_VAULT)
+	$(PYTEST) -m alone $(ON_VAULT)
+	@$(BIN)/python -m demo
+else
 	$(PYTEST) -n 3 --dist worksteal -m "not alone" --cov --cov-report=
 	$(PYTEST) -m alone --cov --cov-append --cov-report=term
+endif
 
 test-fast: dev ## the tests that start no server
 	$(PYTEST) -n 2 -m "not vault and not external and not slow"
 
+vault-binary: dev ## find a HashiCorp Vault for the tests, or build it by Go; print its path last
+	@SERVER=vault $(BIN)/python -m tests.servers.binary
+
 docs: dev ## links, README's help texts, decisions, generated pages
 	$(PYTEST) tests/docs -q
 
-demo: dev ## the whole product on this machine in two minutes (MANUAL=1: you sign in yourself)
+demo: dev ## the whole product on this machine in two minutes (MANUAL=1: you sign in yourself; SERVER=vault)
 	@$(BIN)/python -m demo $(if $(MANUAL),--manual)
 
 bench: dev ## what it costs beside a floor of the same run, and how fresh tokens stay: 12 minutes (QUICK=1: roughly, in 2)

@@ -1,11 +1,13 @@
-"""One suite for the store's port: the store in memory and the real one must behave alike."""
+"""One suite for the store's port: the store in memory and the real one must behave alike, and before HashiCorp's rules, too."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.fakes.memory_store import MemoryStore
+from tests.servers.hashicorp import HashiCorpProxy
 from tests.servers.node import VaultServer
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import VersionConflict
@@ -19,7 +21,9 @@ from vault_plugin.vault.store import KvStore
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-@pytest.fixture(params=["memory", pytest.param("vault", marks=pytest.mark.vault)])
+@pytest.fixture(
+    params=["memory", pytest.param("vault", marks=pytest.mark.vault), pytest.param("hashicorp", marks=pytest.mark.vault)]
+)
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """Return each kind of store, empty."""
     if request.param == "memory":
@@ -27,9 +31,15 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         return
     server: VaultServer = request.getfixturevalue("vault")
     mount = request.getfixturevalue("mount")
-    connection = Connection(read({"VAULT_ADDR": server.url, "VAULT_TOKEN": server.token}))
-    yield KvStore(connection, Login(connection, LoginSettings()), mount)
-    connection.close()
+    with ExitStack() as stack:
+        url = server.url
+        if request.param == "hashicorp":
+            proxy = HashiCorpProxy(server.url)
+            stack.callback(proxy.close)
+            url = proxy.url
+        connection = Connection(read({"VAULT_ADDR": url, "VAULT_TOKEN": server.token}))
+        stack.callback(connection.close)
+        yield KvStore(connection, Login(connection, LoginSettings()), mount)
 
 
 def test_what_was_never_written_is_absent(store: Store) -> None:

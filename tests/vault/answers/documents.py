@@ -30,7 +30,7 @@ def _(at: Place) -> Said:
 @row("a list of what stands")
 def _(at: Place) -> Said:
     at.stands("tenants/acme")
-    return at.ask("LIST", f"{at.mount}/metadata/tenants")
+    return at.ask("GET", f"{at.mount}/metadata/tenants?list=true")
 
 
 @row("a read where nothing stands")
@@ -40,7 +40,7 @@ def _(at: Place) -> Said:
 
 @row("a list where nothing stands")
 def _(at: Place) -> Said:
-    return at.ask("LIST", f"{at.mount}/metadata/tenants")
+    return at.ask("GET", f"{at.mount}/metadata/tenants?list=true")
 
 
 @row("a read of a deleted document")
