@@ -169,10 +169,14 @@ class Server:
     def __init__(self, app: App, tls: ssl.SSLContext | None = None, port: int = 0, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
         self.log: list[tuple[str, str, int]] = []
+        #: How many connections were ever made, counted when their handshakes are done.
+        self.connections = 0
         self._stop = stop = threading.Event()
         served = with_faults(app, self.faults, stop)
         log = self.log
         opened = self._opened = set[socket.socket]()
+        counted = threading.Lock()
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -188,6 +192,8 @@ class Server:
                     self.request = tls.wrap_socket(self.request, server_side=True)
                 super().setup()
                 opened.add(self.connection)
+                with counted:
+                    server.connections += 1
                 if stop.is_set():  # closed during the handshake, unseen by `close`
                     self.connection.shutdown(socket.SHUT_RDWR)
 
