@@ -19,7 +19,7 @@ def load(vault: VaultServer, mount: str, documents: Documents) -> int:
     """Write each document to its path, which must be absent; return how many there were.
 
     Raises:
-        RuntimeError: VaultServer refused one.
+        RuntimeError: the server refused one.
     """
     source, lock = iter(documents), threading.Lock()
     with ThreadPoolExecutor(THREADS) as pool:

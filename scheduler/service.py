@@ -95,6 +95,8 @@ class Service:
             msg = f"can't listen on VB365_HTTP_ADDR={self._settings.http_addr}: {error.strerror}"
             raise ConfigurationError(msg) from None
         log.info("listening", address=self._settings.http_addr, mount=self._settings.mount)
+        if doubt := self._login.doubt():
+            log.warning("audience_differs", remedy=doubt)
         try:
             if self._until_done("join", self._join):
                 self._timers.every(LEASE_INTERVAL, "lease", self._keep_lease, "lease")

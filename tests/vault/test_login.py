@@ -23,7 +23,8 @@ from vault_plugin.vault import registration
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
 from vault_plugin.vault.login import Login, LoginSettings
-from vault_plugin.vault.registration import AuthMethod, Plan
+from vault_plugin.vault.preconditions import AuthMethod
+from vault_plugin.vault.registration import Plan
 from vault_plugin.vault.store import KvStore
 
 SUBJECT = "system:serviceaccount:vb365:vb365"
@@ -168,10 +169,15 @@ def test_jwt_auth_logs_in_with_a_service_accounts_token(
     file.write_text(service_account_token(key))
     connection, _ = log_in(vault, LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file))
     assert connection.token
+    assert Login(registered, LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file)).doubt() == ""
 
-    file.write_text(service_account_token(key, "another"))
-    with pytest.raises(StoreDenied):
-        log_in(vault, LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file))
+    file.write_text(service_account_token(key, "https://kubernetes.default.svc"))
+    refused = LoginSettings("jwt", plan.at, role=plan.role, jwt_file=file)
+    with pytest.raises(StoreDenied) as caught:
+        log_in(vault, refused)
+    for told in (caught.value.remedy(), Login(registered, refused).doubt()):
+        assert "is for https://kubernetes.default.svc" in told
+        assert "VB365_VAULT_JWT_FILE" in told
 
 
 @pytest.mark.vault

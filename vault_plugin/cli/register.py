@@ -14,7 +14,8 @@ from vault_plugin.core.names import check_mount, check_name
 from vault_plugin.core.secret import Secret
 from vault_plugin.vault import policies, registration, unwrapping
 from vault_plugin.vault.environment import printing
-from vault_plugin.vault.registration import AuthMethod, Plan
+from vault_plugin.vault.preconditions import AuthMethod
+from vault_plugin.vault.registration import Plan
 
 METHODS: dict[str, AuthMethod] = {"approle": "approle", "kubernetes": "kubernetes", "jwt": "jwt"}
 

@@ -22,7 +22,7 @@ from vault_plugin.vault.answer import Answer, NoAnswer
 from vault_plugin.vault.answers import Outcome, definite, error_of, outcome_of
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import printing
-from vault_plugin.vault.pacing import patiently
+from vault_plugin.vault.pacing import answered
 
 Method = Literal["token", "approle", "kubernetes", "jwt", "none"]
 
@@ -120,6 +120,17 @@ class Login:
             self._log_in(monotonic)
             return True
 
+    def doubt(self) -> str:
+        """Return what to set if the file's token isn't for whom `vb365 register` makes roles, as far as can be seen here."""
+        if self._settings.method not in ("kubernetes", "jwt"):
+            return ""
+        try:
+            proof = Secret(_file(self._settings.file))
+        except ConfigurationError:
+            return ""
+        fits = refusals.AUDIENCE in refusals.audiences(proof)
+        return "" if fits else refusals.shown_to(self._settings.method, proof)
+
     def revoke(self) -> None:
         """Revoke the token if we obtained it; best effort."""
         with self._lock:
@@ -156,19 +167,13 @@ class Login:
 
     def _self(self, ask: Callable[[], Answer], doing: str, *, refused_is_dead: bool = False) -> Answer | None:
         """Ask about our own token; None means that it is dead."""
-        answer = self._asked(ask, doing)
+        answer = answered(ask, doing, self._connection.patience)
         outcome = outcome_of(answer)
         if outcome is Outcome.OK:
             return answer
         if outcome is Outcome.ASK_SELF or (outcome is Outcome.FAULT and refused_is_dead):
             return None
         raise error_of(answer, doing)
-
-    def _asked(self, ask: Callable[[], Answer], doing: str) -> Answer:
-        try:
-            return patiently(ask, self._connection.patience)
-        except NoAnswer as error:
-            raise error_of(error, doing) from None
 
     def _log_in(self, monotonic: timedelta) -> None:
         settings, connection = self._settings, self._connection
@@ -179,7 +184,7 @@ class Login:
         if refused and refused.proof == proof and monotonic - refused.at < REPEATED_AFTER[settings.method]:
             raise refused.error
         doing = f"logging in at auth/{settings.at}"
-        answer = self._asked(lambda: self._sent(proof), doing)
+        answer = answered(lambda: self._sent(proof), doing, connection.patience)
         auth = answer.body.get("auth")
         if outcome_of(answer) is Outcome.OK and isinstance(auth, dict) and isinstance(auth.get("client_token"), str):
             replaced, own = connection.token, self._own

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Final
 
 from vault_plugin.patience import Patience
-from vault_plugin.vault.answer import Answer
+from vault_plugin.vault.answer import Answer, NoAnswer
+from vault_plugin.vault.answers import error_of
 
 THROTTLED: Final = 429
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(seconds=30)
@@ -57,3 +58,15 @@ def patiently(send: Callable[[], Answer], patience: Patience) -> Answer:
         if waited > REPEATED_FOR or not patience.wait(pause, may_give_up=True):
             break
     return answer
+
+
+def answered(send: Callable[[], Answer], doing: str, patience: Patience) -> Answer:
+    """Send patiently, and return the answer, whatever its status.
+
+    Raises:
+        StoreError: there was none.
+    """
+    try:
+        return patiently(send, patience)
+    except NoAnswer as error:
+        raise error_of(error, doing) from None

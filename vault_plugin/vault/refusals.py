@@ -37,6 +37,8 @@ ROWS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("", ("expired", "not valid yet", "token is not"), "The token in VB365_VAULT_JWT_FILE is too old: have it mounted anew; compare the clocks."),
     ("", ("permission denied",), "Check that auth/{at} is enabled and may review tokens (its configuration). {audience}"),
 )  # fmt: skip
+#: For whom the roles are that `vb365 register` makes, unless told otherwise.
+AUDIENCE: Final = "vault"
 UNKNOWN: Final = "The cause isn't known here: Vault's own text stands above, and Vault's log has more."
 
 
@@ -54,16 +56,16 @@ def of_login(answer: Answer, method: str, at: str, role: str, proof: Secret) -> 
     """Return the error of a definite refusal."""
     said = "; ".join(answer.errors).lower()
     found = next((text for kind, words, text in ROWS if kind in ("", method) and any(word in said for word in words)), UNKNOWN)
-    remedy = found.format(at=at, method=method, audience=_audience(method, proof))
+    remedy = found.format(at=at, method=method, audience=shown_to(method, proof))
     as_whom = f" as {role}" if role else ""
     return StoreDenied(f"logging in at auth/{at}{as_whom}: refused: {text_of(answer)}", reason="LoginRefused", remedy=remedy)
 
 
-def _audience(method: str, proof: Secret) -> str:
+def shown_to(method: str, proof: Secret) -> str:
     """Say for whom the token that we showed is, which must be for whom the role is (register --audience)."""
     shown = ", ".join(audiences(proof)) or "nobody that it names"
     return (
-        f"The token that was shown is for {shown}, and the role that vb365 register makes is for the audience vault "
+        f"The token in the file is for {shown}, and the role that vb365 register makes is for the audience {AUDIENCE} "
         "(--audience): mount a projected token with that audience and name it in VB365_VAULT_JWT_FILE, "
         f"or register --auth {method} --audience with one that the token has."
     )

@@ -8,24 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from vault_plugin.core.errors import ConfigurationError, StoreDenied
+from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.core.secret import Secret
-from vault_plugin.vault import policies
-from vault_plugin.vault.answer import Answer, NoAnswer
+from vault_plugin.vault import policies, preconditions
+from vault_plugin.vault.answer import Answer
 from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
 from vault_plugin.vault.connection import Connection
-from vault_plugin.vault.pacing import patiently
+from vault_plugin.vault.preconditions import POLICIES, AuthMethod, asked, request
+from vault_plugin.vault.refusals import AUDIENCE
 from vault_plugin.vault.unwrapping import WRAP_TTL
-
-AuthMethod = Literal["approle", "kubernetes", "jwt"]
 
 PERIOD: Final = 3600
 #: With a time in `delete_version_after` agents would see no secret one day; 0s unsets it.
 SETTINGS: Final = {"max_versions": 2, "cas_required": True, "delete_version_after": "0s"}
-#: The types under which Vault lists an auth method that takes our logins.
-TYPES: Final[dict[AuthMethod, set[str]]] = {"approle": {"approle"}, "kubernetes": {"kubernetes"}, "jwt": {"jwt", "oidc"}}
-POLICIES: Final = "sys/policies/acl/"
-NEEDED: Final = "vb365 register --print-registrar-policy shows what is needed."
 #: Vault upgrades a new KV v2 mount for a moment.
 CONFIG_TRIES: Final = 30
 
@@ -44,7 +39,7 @@ class Plan:
     verified: bool | None = None
     service_account: str = "vb365"
     service_account_namespace: str = "vb365"
-    audience: str = "vault"
+    audience: str = AUDIENCE
 
     @property
     def role(self) -> str:
@@ -125,10 +120,11 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
             secondary; nothing was written.
         StoreDenied, StoreUnavailable: Vault's trouble.
     """
-    _refuse_secondary(connection)
-    _refuse_missing_auth(connection, plan)
+    preconditions.refuse_secondary(connection)
+    preconditions.refuse_missing_auth(connection, plan.auth, plan.at, enable=plan.enable_auth)
     whole = items(_as_registered(connection, plan))
-    _refuse_anothers(connection, whole, plan.mount)
+    named = [item.path.removeprefix(POLICIES) for item in whole if item.path.startswith(POLICIES)]
+    preconditions.refuse_anothers(connection, named, plan.mount)
     results = []
     for item in whole:
         stands, details = _look(connection, item)
@@ -144,23 +140,11 @@ def apply(connection: Connection, plan: Plan) -> list[Result]:
     return results
 
 
-def _refuse_anothers(connection: Connection, whole: list[Item], mount: str) -> None:
-    """See that no policy of these names belongs to another mount: team/vb365 and team-vb365 have policies of one name."""
-    for item in whole:
-        if not item.path.startswith(POLICIES):
-            continue
-        owner = policies.owner_of(str(_request(connection, "GET", item.path).data.get("policy", "")), mount)
-        if owner != mount:
-            msg = f"{item.title} belongs to {f'the mount {owner}/' if owner else 'somebody else'}; nothing was written"
-            remedy = f"Choose another --mount, or delete the policies and the role of {owner or 'that name'} if it is no more."
-            raise ConfigurationError(msg, reason="AnothersPolicy", remedy=remedy)
-
-
 def _as_registered(connection: Connection, plan: Plan) -> Plan:
     """Return the plan with what it leaves open as it stands: nobody drops a guarantee by leaving a flag out."""
     if plan.verified is not None:
         return plan
-    answer = _request(connection, "GET", f"sys/policies/acl/{policies.prefix_of(plan.mount)}-operator")
+    answer = request(connection, "GET", f"sys/policies/acl/{policies.prefix_of(plan.mount)}-operator")
     if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
         raise error_of(answer, "reading the operators' policy")
     return replace(plan, verified=policies.verifies(str(answer.data.get("policy", ""))))
@@ -181,14 +165,14 @@ def check(connection: Connection, plan: Plan) -> list[Result]:
 def role_id(connection: Connection, plan: Plan) -> str:
     """Return the AppRole's id, which is no secret."""
     read = connection.auth.approle.read_role_id
-    return str(_asked(connection, lambda: read(plan.role, mount_point=plan.at), "reading the role id").data.get("role_id", ""))
+    return str(asked(connection, lambda: read(plan.role, mount_point=plan.at), "reading the role id").data.get("role_id", ""))
 
 
 def app_role_credentials(connection: Connection, plan: Plan, *, wrap: bool) -> AppRoleCredentials:
     """Return the role id and a new secret id, wrapped unless told otherwise."""
     found = role_id(connection, plan)
     ttl, make = WRAP_TTL if wrap else None, connection.auth.approle.generate_secret_id
-    answer = _asked(connection, lambda: make(plan.role, mount_point=plan.at, wrap_ttl=ttl), "making a secret id")
+    answer = asked(connection, lambda: make(plan.role, mount_point=plan.at, wrap_ttl=ttl), "making a secret id")
     if wrap:
         info = answer.body.get("wrap_info") or {}
         return AppRoleCredentials(found, wrapping_token=Secret(str(info.get("token", ""))))
@@ -197,7 +181,7 @@ def app_role_credentials(connection: Connection, plan: Plan, *, wrap: bool) -> A
 
 def _look(connection: Connection, item: Item) -> tuple[bool, list[str]]:
     """Return whether something stands there, and how it differs."""
-    answer = _request(connection, "GET", item.read_path or item.path)
+    answer = request(connection, "GET", item.read_path or item.path)
     if outcome_of(answer) is Outcome.OK:
         details = item.differs(answer)
         return (True, details) if not (item.read_path and details) else (False, details)
@@ -209,7 +193,7 @@ def _look(connection: Connection, item: Item) -> tuple[bool, list[str]]:
 
 def _write(connection: Connection, item: Item, plan: Plan) -> None:
     for _ in range(CONFIG_TRIES):
-        answer = _request(connection, "POST", item.path, item.body)
+        answer = request(connection, "POST", item.path, item.body)
         if outcome_of(answer) is Outcome.OK:
             return
         upgrading = any("pgrading" in text for text in answer.errors)
@@ -220,59 +204,6 @@ def _write(connection: Connection, item: Item, plan: Plan) -> None:
         msg = f"{item.title}: auth/{plan.at} isn't enabled"
         raise ConfigurationError(msg, remedy=f"Enable it: vault auth enable -path={plan.at} {plan.auth}, or --enable-auth.")
     raise error_of(answer, f"writing {item.title}")
-
-
-def _refuse_secondary(connection: Connection) -> None:
-    answer = _sent(
-        connection, lambda: connection.sys.read_health_status(standby_ok=True, method="GET"), "asking for sys/health"
-    )
-    if answer.body.get("replication_performance_mode") == "secondary":
-        msg = "this is a performance replication secondary"
-        raise ConfigurationError(msg, remedy="Register at the primary cluster, and have the service talk to it.")
-
-
-def _refuse_missing_auth(connection: Connection, plan: Plan) -> None:
-    """See that the role's auth method stands, and is of its kind, as far as we may look."""
-    if plan.auth is None:
-        return
-    try:
-        answer = _request(connection, "GET", "sys/auth")
-    except StoreDenied:
-        return  # writing the role tells
-    found = {**answer.body, **answer.data}.get(f"{plan.at}/")
-    if found is None and not plan.enable_auth:
-        msg = f"auth/{plan.at} isn't enabled; nothing was written"
-        raise ConfigurationError(msg, remedy=f"Enable it: vault auth enable -path={plan.at} {plan.auth}, or --enable-auth.")
-    if isinstance(found, dict) and found.get("type") not in TYPES[plan.auth]:
-        msg = f"auth/{plan.at} is of the type {found.get('type')}, not {plan.auth}; nothing was written"
-        raise ConfigurationError(msg, remedy="Name where the method is mounted: --auth-mount.")
-
-
-def _request(connection: Connection, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-    """Send a request; a denial, trouble of Vault's and somebody else's answer are errors, any other status is looked at."""
-    answer = _sent(connection, lambda: connection.request(method, f"/v1/{path}", json=body), path)
-    if answer.own and answer.status == 403:  # noqa: PLR2004 - say what is needed
-        raise StoreDenied(f"{path}: permission denied", reason="PermissionDenied", remedy=NEEDED)
-    if outcome_of(answer) in (Outcome.UNCLEAR, Outcome.PACED):
-        raise error_of(answer, path)
-    return answer
-
-
-def _asked(connection: Connection, send: Callable[[], Answer], doing: str) -> Answer:
-    """Send what must succeed."""
-    answer = _sent(connection, send, doing)
-    if outcome_of(answer) is Outcome.ASK_SELF:
-        raise StoreDenied(f"{doing}: permission denied", reason="PermissionDenied", remedy=NEEDED)
-    if outcome_of(answer) is not Outcome.OK:
-        raise error_of(answer, doing)
-    return answer
-
-
-def _sent(connection: Connection, send: Callable[[], Answer], doing: str) -> Answer:
-    try:
-        return patiently(send, connection.patience)
-    except NoAnswer as error:
-        raise error_of(error, doing) from None
 
 
 def _is_kv2(answer: Answer) -> bool:

@@ -26,7 +26,7 @@ from vault_plugin.vault.answer import Answer, Call, NoAnswer
 from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.login import Login
-from vault_plugin.vault.pacing import patiently, pause_of
+from vault_plugin.vault.pacing import answered, pause_of
 
 PAUSES: Final = tuple(timedelta(seconds=s) for s in (0.2, 0.5, 1, 2, 5))
 NO_RIGHTS_PAUSE: Final = timedelta(seconds=30)
@@ -270,13 +270,10 @@ class KvStore:
             StoreUnavailable, StoreDenied: Vault's trouble.
             DocumentMalformed: what stands there is larger than any answer that is taken.
         """
-        try:
-            used = self.connection.token
-            answer = patiently(send, self.patience)
-            if outcome_of(answer) is Outcome.ASK_SELF and self._replaced(doing, used):
-                answer = patiently(send, self.patience)
-        except NoAnswer as error:
-            raise error_of(error, doing) from None
+        used = self.connection.token
+        answer = answered(send, doing, self.patience)
+        if outcome_of(answer) is Outcome.ASK_SELF and self._replaced(doing, used):
+            answer = answered(send, doing, self.patience)
         if outcome_of(answer, wanted) in (Outcome.ASK_SELF, Outcome.PACED, Outcome.UNCLEAR):
             raise error_of(answer, doing)
         return answer

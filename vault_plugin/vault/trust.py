@@ -12,8 +12,9 @@ from typing import Any, Final
 import certifi
 
 from vault_plugin.core.errors import ConfigurationError
+from vault_plugin.timed import SocketAdapter, TimedAdapter
 from vault_plugin.vault.environment import UNIX, VaultSettings
-from vault_plugin.wire import Session, SocketAdapter, TimedAdapter
+from vault_plugin.wire import Session
 
 POOLED: Final = 32
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)

@@ -2,17 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
 from vault_plugin.core.errors import ConfigurationError, StoreDenied
 from vault_plugin.core.secret import Secret
-from vault_plugin.vault.answer import Answer, NoAnswer
+from vault_plugin.vault.answer import Answer
 from vault_plugin.vault.answers import Outcome, error_of, outcome_of
 from vault_plugin.vault.connection import Connection
-from vault_plugin.vault.pacing import patiently
+from vault_plugin.vault.pacing import answered
 
 ANOTHER: Final = "make a new secret id (vb365 register --auth approle --new-secret-id)"
 AUDIT: Final = "look in Vault's audit log for sys/wrapping/unwrap"
@@ -37,7 +37,7 @@ def unwrap(connection: Connection, token: Secret, to: Path, *, role: str) -> str
         if not (path.startswith("auth/") and path.endswith(f"/role/{role}/secret-id")):
             msg = f"the wrapping token was made at {path}, not for a secret id of {role}"
             raise StoreDenied(msg, reason="WrongCreationPath", remedy="Don't use it. Ask where it came from.")
-        answer = _asked(connection, lambda: connection.post("/v1/sys/wrapping/unwrap", token=token), "unwrapping")
+        answer = answered(lambda: connection.post("/v1/sys/wrapping/unwrap", token=token), "unwrapping", connection.patience)
         if _unknown(answer):  # it was there a moment ago
             msg = "the wrapping token was used by somebody else just now"
             raise StoreDenied(msg, reason="WrappingTokenUsed", remedy=f"Treat the secret id as stolen: {ANOTHER}; {AUDIT}.")
@@ -50,7 +50,7 @@ def unwrap(connection: Connection, token: Secret, to: Path, *, role: str) -> str
 def _creation_path(connection: Connection, token: Secret) -> str:
     body = {"token": token.reveal()}
     doing = "looking at the wrapping token"
-    answer = _asked(connection, lambda: connection.post("/v1/sys/wrapping/lookup", json=body, anonymous=True), doing)
+    answer = answered(lambda: connection.post("/v1/sys/wrapping/lookup", json=body, anonymous=True), doing, connection.patience)
     if _unknown(answer):  # Vault answers alike to one that was used, has expired, or was never made
         msg = "Vault doesn't know this wrapping token: it was used already, it has expired, or it was copied wrongly"
         mine = f"If it was copied rightly within its {WRAP_TTL} and you haven't used it, somebody else has"
@@ -63,13 +63,6 @@ def _creation_path(connection: Connection, token: Secret) -> str:
 
 def _unknown(answer: Answer) -> bool:
     return answer.own and answer.status == 400 and any(UNKNOWN in text for text in answer.errors)  # noqa: PLR2004
-
-
-def _asked(connection: Connection, send: Callable[[], Answer], doing: str) -> Answer:
-    try:
-        return patiently(send, connection.patience)
-    except NoAnswer as error:
-        raise error_of(error, doing) from None
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from vault_plugin.core.errors import BackupServerUnavailable
 from vault_plugin.core.ports import TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
+from vault_plugin.timed import TimedAdapter
 from vault_plugin.veeam import messages
-from vault_plugin.wire import NoAnswer, Session, TimedAdapter, send
+from vault_plugin.wire import NoAnswer, Session, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
 PROBE_TIMEOUT = timedelta(seconds=5)
