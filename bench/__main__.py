@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from bench import reading, rotating, scale, signing_in
+from bench.process import allow_open_files
 from bench.report import Table
 from bench.stage import Measured, Stage
 from tests.servers.binary import server_name
@@ -34,6 +35,7 @@ def main() -> int:
             print(table.text(), flush=True)
 
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores, {server_name()}\n")
+    allow_open_files(rotating.OPEN_FILES)
     sizes = QUICK_SIZES if quick else SIZES
     names = (*rotating.ALL_NAMES, *(name for size in sizes for name in scale.due_names(size)))
     with tempfile.TemporaryDirectory() as directory, Stage(Path(directory), names) as stage:

@@ -1,19 +1,21 @@
 """``python -m bench.floor``: what a rotation costs without us. The same Vault calls and one POST, plain `requests`, no logic.
 
-Reads one JSON object of settings from stdin, then a number of seconds a line; answers each with what it did in them.
+Each tenant has a connection of its own to Vault and one to Veeam, opened before anything is measured and kept from rotation
+to rotation. Reads one JSON object of settings from stdin, then a number of seconds a line; answers each with what it did in
+them.
 """
 
 import json
 import os
 import sys
-import threading
 import time
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from bench.documents import refresh_token
 from bench.process import cpu_seconds
@@ -22,94 +24,99 @@ from bench.process import cpu_seconds
 STATUS_WRITERS = 2
 
 
+def session() -> requests.Session:
+    """Return a session that holds one connection."""
+    made = requests.Session()
+    made.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+    made.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+    made.trust_env = False  # a CA bundle named there would override `verify`
+    return made
+
+
 @dataclass
+class Tenant:
+    """A name and its two connections, versions and a refresh token, nothing else. One thread has it at a time."""
+
+    name: str
+    refresh: str
+    vault: requests.Session = field(default_factory=session)
+    veeam: requests.Session = field(default_factory=session)
+    versions: dict[str, int] = field(default_factory=lambda: {"tokens": 1, "status": 0})
+
+
 class Floor:
-    """The script's state: versions and refresh tokens, nothing else."""
+    """The script. A tenant that nobody works for waits in `free`."""
 
-    vault: str
-    token: str
-    veeam: str
-    ca: str
-    documents: dict[str, Any]
-    names: deque[str]
-    versions: dict[str, int] = field(default_factory=dict)
-    refresh: dict[str, str] = field(default_factory=dict)
-    local: threading.local = field(default_factory=threading.local)
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Open each tenant's connections."""
+        self.vault, self.veeam = settings["vault"], settings["veeam"]
+        self.documents, self.concurrency = settings["documents"], settings["concurrency"]
+        self.free: SimpleQueue[Tenant] = SimpleQueue()
+        for name in settings["names"]:
+            tenant = Tenant(name, refresh_token(name))
+            tenant.vault.headers["X-Vault-Token"] = settings["token"]
+            tenant.veeam.verify = settings["ca"]
+            self.read(tenant)
+            tenant.veeam.get(f"{self.veeam}/v8/health", timeout=10).raise_for_status()
+            self.free.put(tenant)
 
-    @property
-    def session(self) -> requests.Session:
-        """Return this thread's session."""
-        if not hasattr(self.local, "session"):
-            self.local.session = requests.Session()
-            self.local.session.headers["X-Vault-Token"] = self.token
-            self.local.veeam = requests.Session()
-            self.local.veeam.verify = self.ca
-            self.local.session.trust_env = self.local.veeam.trust_env = False  # a CA bundle named there would override `verify`
-        session: requests.Session = self.local.session
-        return session
+    def read(self, tenant: Tenant) -> int:
+        """Read a credential, and return its version."""
+        answer = tenant.vault.get(f"{self.vault}/credentials/{tenant.name}", timeout=10)
+        answer.raise_for_status()
+        return int(answer.json()["data"]["metadata"]["version"])
 
-    def write(self, path: str, document: str, cas: int) -> int:
+    def write(self, tenant: Tenant, kind: str, document: str, cas: int) -> int:
         """Write one document."""
         body = {"options": {"cas": cas}, "data": self.documents[document]}
-        answer = self.session.post(f"{self.vault}/{path}", json=body, timeout=10)
+        answer = tenant.vault.post(f"{self.vault}/{kind}/{tenant.name}", json=body, timeout=10)
         answer.raise_for_status()
         return int(answer.json()["data"]["version"])
 
-    def rotate(self, name: str) -> None:
+    def rotate(self, tenant: Tenant) -> None:
         """Read, record, call, store, publish."""
-        answer = self.session.get(f"{self.vault}/credentials/{name}", timeout=10)
-        version = answer.json()["data"]["metadata"]["version"]
-        version = self.write(f"credentials/{name}", "started", version)
-        form = {
-            "grant_type": "refresh_token",
-            "refresh_token": self.refresh.get(name) or refresh_token(name),
-            "disable_antiforgery_token": "true",
-        }
-        given = self.local.veeam.post(f"{self.veeam}/v8/token", data=form, timeout=10)
+        version = self.write(tenant, "credentials", "started", self.read(tenant))
+        form = {"grant_type": "refresh_token", "refresh_token": tenant.refresh, "disable_antiforgery_token": "true"}
+        given = tenant.veeam.post(f"{self.veeam}/v8/token", data=form, timeout=10)
         given.raise_for_status()
-        self.refresh[name] = given.json()["refresh_token"]
-        self.write(f"credentials/{name}", "credentials", version)
-        self.write_latest("tokens", name)
+        tenant.refresh = given.json()["refresh_token"]
+        self.write(tenant, "credentials", "credentials", version)
+        self.write_latest(tenant, "tokens")
 
-    def write_latest(self, kind: str, name: str) -> None:
+    def write_latest(self, tenant: Tenant, kind: str) -> None:
         """Write a document whose version we know."""
-        path = f"{kind}/{name}"
-        self.versions[path] = self.write(path, kind, self.versions.get(path, 1 if kind == "tokens" else 0))
+        tenant.versions[kind] = self.write(tenant, kind, kind, tenant.versions[kind])
 
-    def run(self, seconds: float, concurrency: int) -> dict[str, float]:
+    def tell(self, tenant: Tenant) -> None:
+        """Write the status, and let the tenant go."""
+        self.write_latest(tenant, "status")
+        self.free.put(tenant)
+
+    def run(self, seconds: float) -> dict[str, float]:
         """Rotate for so long."""
         began, cpu = time.monotonic(), cpu_seconds(os.getpid())
-        with ThreadPoolExecutor(STATUS_WRITERS) as writers, ThreadPoolExecutor(concurrency) as workers:
+        with ThreadPoolExecutor(STATUS_WRITERS) as writers, ThreadPoolExecutor(self.concurrency) as workers:
 
             def work(_: int) -> int:
                 told: list[Future[None]] = []
                 while time.monotonic() - began < seconds:
-                    name = self.names.popleft()
-                    self.rotate(name)
-                    told.append(writers.submit(self.write_latest, "status", name))
-                    self.names.append(name)
+                    tenant = self.free.get()
+                    self.rotate(tenant)
+                    told.append(writers.submit(self.tell, tenant))
                 for future in told:
                     future.result()
                 return len(told)
 
-            rotations = sum(workers.map(work, range(concurrency)))
+            rotations = sum(workers.map(work, range(self.concurrency)))
         elapsed = time.monotonic() - began
         return {"rotations": rotations, "seconds": elapsed, "cpu": cpu_seconds(os.getpid()) - cpu}
 
 
 def main() -> int:
     """Serve the commands."""
-    settings = json.loads(sys.stdin.readline())
-    floor = Floor(
-        vault=settings["vault"],
-        token=settings["token"],
-        veeam=settings["veeam"],
-        ca=settings["ca"],
-        documents=settings["documents"],
-        names=deque(settings["names"]),
-    )
+    floor = Floor(json.loads(sys.stdin.readline()))
     for line in iter(sys.stdin.readline, ""):
-        print(json.dumps(floor.run(float(line), settings["concurrency"])), flush=True)
+        print(json.dumps(floor.run(float(line))), flush=True)
     return 0
 
 

@@ -31,6 +31,8 @@ LIFE = 3
 NAMES = [f"turn-{number:03}" for number in range(TENANTS)]
 FLOOR_NAMES = [f"floor-{number:03}" for number in range(TENANTS)]
 ALL_NAMES = (*NAMES, *FLOOR_NAMES)
+#: The floor holds two connections a tenant; Veeam's end of them and of as many of the service's is in one process.
+OPEN_FILES = 2 * TENANTS + 256
 DELAYS = (0, 100)
 AT_LEAST = {0: 0.7, 100: 0.9}
 SETTLE = 1.0
@@ -46,7 +48,7 @@ class Round:
 
 
 class FloorProcess:
-    """The floor's process, which keeps its connections from round to round."""
+    """The floor's process, which keeps each tenant's connections from round to round."""
 
     def __init__(self, stage: Stage, mount: str, samples: dict[str, Any]) -> None:
         """Start it."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import requests
 
 from tests.agent import Agent
-from tests.servers.node import VaultServer, clean_environment, free_port
+from tests.servers.node import VaultServer, clean_environment
+from tests.simulators.sockets import HeldPort
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +27,8 @@ class Stage:
         """Start the server and the simulators."""
         self.directory = directory
         self._service: subprocess.Popen[bytes] | None = None
-        self.http = f"127.0.0.1:{free_port()}"
+        self._port = HeldPort()
+        self.http = f"127.0.0.1:{self._port.number}"
         self.vault = VaultServer(directory / "vault")
         command = [sys.executable, "-m", "tests.simulators", "--dir", str(directory / "simulators"), "--interval", "1"]
         command += ["--token-life", str(token_life), "--organization", organization]
@@ -45,6 +47,7 @@ class Stage:
         self._simulators.terminate()
         self._simulators.wait(10)
         self.vault.stop()
+        self._port.close()
 
     # --- the operator ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ head, its body, and every pause between two bytes.
 
 import io
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -100,6 +101,13 @@ class _Connection(HTTPConnection):
 
 class _SecureConnection(HTTPSConnection):
     response_class = _Timed
+
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own arguments
+        """Send, and where the other side has hung up meanwhile, let what it said before be read: urllib3 does so of a pipe."""
+        try:
+            super().request(*args, **kwargs)
+        except ssl.SSLEOFError as error:
+            raise BrokenPipeError from error
 
 
 class _Pool(HTTPConnectionPool):

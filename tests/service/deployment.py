@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import requests
 
 from tests.secrecy import leaks, watch
-from tests.servers.node import Cluster, VaultServer, clean_environment, free_port
+from tests.servers.node import Cluster, VaultServer, clean_environment
 from tests.simulators.http import Server
 from tests.simulators.microsoft import MicrosoftSimulator
+from tests.simulators.sockets import HeldPort
 from tests.simulators.tls import Authority
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.vault import registration
@@ -58,7 +59,8 @@ class Deployment:
         self.microsoft.interval = 1
         self.veeam.token_life = 20
         self.microsoft_server = Server(self.microsoft, authority.shared_context)
-        self.veeam_server = Server(self.veeam, authority.shared_context)
+        self.veeam_port = HeldPort()  # a test may close the server and bring it back
+        self.veeam_server = Server(self.veeam, authority.shared_context, self.veeam_port.number)
         self.microsoft.base_url = self.microsoft_server.url
         connection = Connection(read({"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}))
         plan = registration.Plan(mount=mount, auth="approle", auth_mount=f"approle-{mount}", enable_auth=True)
@@ -67,7 +69,7 @@ class Deployment:
         assert made.secret_id is not None
         watch(made.secret_id.reveal())
         (directory / "secret-id").write_text(made.secret_id.reveal())
-        self.port = free_port()
+        self.held = HeldPort()
         self.settings = {
             "VAULT_ADDR": vault.url,
             "VB365_MOUNT": mount,
@@ -90,14 +92,21 @@ class Deployment:
             self.kill()
         self.microsoft_server.close()
         self.veeam_server.close()
+        self.veeam_port.close()
+        self.held.close()
         for text in (*self.printed, self.log()):
             assert not leaks(text), "a secret in what was logged, printed or measured"
+
+    @property
+    def port(self) -> int:
+        """The health port, which is this service's while it runs and while it doesn't."""
+        return self.held.number
 
     def replica(self, directory: Path) -> "Deployment":
         """Return a second service of the same deployment, not started, with a log and a port of its own."""
         directory.mkdir()
         other = copy.copy(self)
-        other.directory, other.process, other.port = directory, None, free_port()
+        other.directory, other.process, other.held = directory, None, HeldPort()
         other.settings = self.settings | {"VB365_HTTP_ADDR": f"127.0.0.1:{other.port}"}
         return other
 

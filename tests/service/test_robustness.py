@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.servers.node import free_port
 from tests.service.deployment import ORGANIZATION, Deployment
+from tests.simulators.sockets import HeldPort
 from vault_plugin.vault import registration
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
@@ -89,7 +89,8 @@ def test_a_pause_of_the_whole_process_stops_nothing(deployment: Deployment) -> N
 
 def test_a_server_that_an_admin_corrects_is_taken_up_by_itself(deployment: Deployment) -> None:
     """Within the interval at which documents are listed: no tenant need be touched."""
-    deployment.ok("server", "set", "vbr", "--url", f"https://localhost:{free_port()}", "--ca-file", str(deployment.ca))
+    nobody = HeldPort()
+    deployment.ok("server", "set", "vbr", "--url", f"https://localhost:{nobody.number}", "--ca-file", str(deployment.ca))
     deployment.tenant()
     deployment.start(VB365_LIST_INTERVAL="1s")
     deployment.microsoft.approve(deployment.ask_sign_in(), f"admin@{ORGANIZATION}")
@@ -99,3 +100,4 @@ def test_a_server_that_an_admin_corrects_is_taken_up_by_itself(deployment: Deplo
 
     deployment.wait_for("a token", deployment.generation, 40)
     assert deployment.accepted()
+    nobody.close()

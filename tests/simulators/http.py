@@ -9,7 +9,6 @@ import json
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -170,10 +169,14 @@ class Server:
     def __init__(self, app: App, tls: ssl.SSLContext | None = None, port: int = 0, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
         self.log: list[tuple[str, str, int]] = []
-        self._stop = threading.Event()
-        served = with_faults(app, self.faults, self._stop)
+        #: How many connections were ever made, counted when their handshakes are done.
+        self.connections = 0
+        self._stop = stop = threading.Event()
+        served = with_faults(app, self.faults, stop)
         log = self.log
         opened = self._opened = set[socket.socket]()
+        counted = threading.Lock()
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -189,6 +192,10 @@ class Server:
                     self.request = tls.wrap_socket(self.request, server_side=True)
                 super().setup()
                 opened.add(self.connection)
+                with counted:
+                    server.connections += 1
+                if stop.is_set():  # closed during the handshake, unseen by `close`
+                    self.connection.shutdown(socket.SHUT_RDWR)
 
             def finish(self) -> None:
                 opened.discard(self.connection)
@@ -246,15 +253,3 @@ class Server:
         for connection in self._opened.copy():
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-
-
-def wait_for_port(port: int, seconds: float = 10.0) -> None:
-    """Return when something listens there; raise if nothing does in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    msg = f"nothing listens on port {port}"
-    raise TimeoutError(msg)

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 
-CHUNK = 64 * 1024
+from tests.simulators.sockets import hang_up, pump, read_request
 
 
 class TunnelProxy:
@@ -31,28 +31,23 @@ class TunnelProxy:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, client.makefile("rb") as lines:
-            method, address, _ = lines.readline().decode().split()
-            while lines.readline().strip():
-                pass
+        with client, client.makefile("rb") as stream:
+            method, address = read_request(stream)
             if method != "CONNECT":
                 client.sendall(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
+                hang_up(client)
                 return
             self.tunnels.append(address)
             host, _, port = address.rpartition(":")
-            with socket.create_connection((host, int(port))) as server:
+            try:
+                server = socket.create_connection((host, int(port)))
+            except OSError:
+                client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+                hang_up(client)
+                return
+            with server:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 back = threading.Thread(target=pump, args=(server, client), daemon=True)
                 back.start()
                 pump(client, server)
                 back.join()
-
-
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass bytes on until the source ends, then end both."""
-    with contextlib.suppress(OSError):
-        while data := source.recv(CHUNK):
-            sink.sendall(data)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)

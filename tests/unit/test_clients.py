@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulators.http import Fault, Request, Response, Server
+from tests.simulators.sockets import hang_up, read_request
 from tests.simulators.tls import Authority
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.errors import (
@@ -361,9 +362,10 @@ def test_a_poll_that_microsoft_may_have_seen_says_so(authority: Authority) -> No
     def garble(listener: socket.socket) -> None:
         client, _ = listener.accept()
         raw = client.dup()
-        with raw, authority.shared_context.wrap_socket(client, server_side=True) as tls:
-            tls.recv(64 * 1024)
+        with raw, authority.shared_context.wrap_socket(client, server_side=True) as tls, tls.makefile("rb") as stream:
+            read_request(stream)  # head and body come one after the other: what is left unread makes a reset of the end
             raw.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+            hang_up(raw)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=garble, args=(listener,), daemon=True)

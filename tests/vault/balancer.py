@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Sequence
 
 from tests.servers.node import Node
-from tests.simulators.proxy import pump
+from tests.simulators.sockets import pump
 
 
 class Balancer:
@@ -34,6 +34,8 @@ class Balancer:
     def close(self) -> None:
         """Stop, and cut every connection."""
         self._over.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes accept, too: else it would take one more connection
         self._listener.close()
         for node in self._nodes:
             self._cut(node)

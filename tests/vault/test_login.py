@@ -21,7 +21,7 @@ from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import ConfigurationError, StoreDenied, StoreUnavailable
 from vault_plugin.vault import registration
 from vault_plugin.vault.connection import Connection
-from vault_plugin.vault.environment import DEFAULT_ADDRESS, read
+from vault_plugin.vault.environment import read
 from vault_plugin.vault.login import Login, LoginSettings
 from vault_plugin.vault.registration import AuthMethod, Plan
 from vault_plugin.vault.store import KvStore
@@ -250,34 +250,3 @@ def test_a_wrong_mount_is_not_absence(vault: VaultServer) -> None:
 
     assert caught.value.reason == "NoSuchMount"
     assert "--mount" in caught.value.remedy()
-
-
-# --- the environment -------------------------------------------------------------------------------------------------
-
-
-def test_bao_wins_over_vault_and_all_supported_variables_are_read() -> None:
-    """One place reads them."""
-    settings = read(
-        {
-            "VAULT_ADDR": "https://vault:8200/", "BAO_ADDR": "https://bao:8200", "VAULT_NAMESPACE": "admin/emea/",
-            "VAULT_CACERT": "/ca.pem", "VAULT_SKIP_VERIFY": "true", "VAULT_CLIENT_TIMEOUT": "60s", "VAULT_TLS_SERVER_NAME": "v",
-            "VAULT_TOKEN": "t", "VAULT_FORMAT": "json", "VAULT_SERVICE_HOST": "10.0.0.1", "VAULT_PORT_8200_TCP": "tcp://x",
-        }
-    )  # fmt: skip
-
-    assert settings.address == "https://bao:8200"
-    assert (settings.namespace, settings.ca_cert, settings.skip_verify) == ("admin/emea", "/ca.pem", True)
-    assert (settings.answer_timeout, settings.tls_server_name) == (timedelta(seconds=60), "v")
-    assert settings.token is not None
-    assert read({}).address == DEFAULT_ADDRESS
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [{"VAULT_MFA": "1"}, {"BAO_WRAP_TTL": "1"}, {"VAULT_SKIP_VERIFY": "perhaps"}, {"VAULT_ADDR": "vault:8200"},
-     {"VAULT_CLIENT_TIMEOUT": "soon"}],
-)  # fmt: skip
-def test_what_is_not_supported_is_an_error_and_not_silence(environment: dict[str, str]) -> None:
-    """It names the variable."""
-    with pytest.raises(ConfigurationError, match=next(iter(environment))):
-        read(environment)

@@ -13,7 +13,12 @@ import ijson
 from vault_plugin.core.secret import Secret
 from vault_plugin.wire import Incoming
 
-KEYS: Final = "data.keys"
+#: Where a list has its keys, and how deep they lie; what nests deeper than this isn't Vault's.
+KEYS: Final = ["data", "keys"]
+KEYS_DEPTH: Final = 3
+DEEPEST: Final = 32
+#: What a success of Vault's has at least one of.
+MEMBERS: Final = frozenset({"data", "auth", "wrap_info", "request_id", "initialized"})
 
 
 @dataclass(frozen=True)
@@ -97,21 +102,36 @@ def parse(incoming: Incoming, call: Call) -> Answer:
 
 def parse_list(incoming: Incoming, call: Call) -> Answer:
     """Read a list's keys as they come: nothing else of it is kept."""
-    keys: list[str] | None = None
-    kept: dict[str, Any] = {}
-    body: dict[str, Any] | None
     try:
-        for place, event, value in ijson.parse(incoming):
-            if place == KEYS and event == "start_array":
-                keys = []
-            elif place == f"{KEYS}.item" and event == "string" and keys is not None:
-                keys.append(value)
-            elif place == "request_id":
-                kept[place] = value
-        body = {**kept, "data": {"keys": keys}}
+        body = _keys(incoming)
     except ijson.JSONError:
         body = None
     return _answer(incoming, call, body, empty=False)
+
+
+def _keys(incoming: Incoming) -> dict[str, Any] | None:
+    """Return what is needed of a list: ``data.keys``, and the request's id. None where it nests deeper than any of Vault's."""
+    keys: list[str] | None = None
+    kept: dict[str, Any] = {}
+    place = ["", ""]
+    depth, listed = 0, False
+    for event, value in ijson.basic_parse(incoming):
+        if event == "map_key" and depth <= len(place):
+            place[depth - 1] = value
+        elif event in ("start_map", "start_array"):
+            depth += 1
+            if depth > DEEPEST:
+                return None
+            if event == "start_array" and depth == KEYS_DEPTH and place == KEYS:
+                keys, listed = [], True
+        elif event in ("end_map", "end_array"):
+            depth -= 1
+            listed = listed and depth >= KEYS_DEPTH
+        elif listed and keys is not None and event == "string" and depth == KEYS_DEPTH:
+            keys.append(value)
+        elif depth == 1:
+            kept[place[0]] = value
+    return {**kept, "data": {"keys": keys}}
 
 
 def _answer(incoming: Incoming, call: Call, body: object, *, empty: bool, plain: str = "") -> Answer:
@@ -121,7 +141,7 @@ def _answer(incoming: Incoming, call: Call, body: object, *, empty: bool, plain:
     errors = tuple(str(text) for text in listed) if isinstance(listed, list) else ()
     own = isinstance(body, dict) and (isinstance(listed, list) or "data" in found) and not empty
     if 200 <= status < 300:  # noqa: PLR2004 - a success has no errors, and may have no body
-        own = isinstance(body, dict) and not errors and (status == 204 if empty else bool(found))  # noqa: PLR2004
+        own = isinstance(body, dict) and not errors and (status == 204 if empty else not MEMBERS.isdisjoint(found))  # noqa: PLR2004
     by = "" if own else _by(headers, plain)
     return Answer(
         status,

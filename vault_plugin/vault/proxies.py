@@ -62,10 +62,8 @@ def _matches(entry: str, host: str, port: int, literal: ipaddress.IPv4Address | 
         return False
     if entry == "*":
         return True
-    try:
-        return literal is not None and literal in ipaddress.ip_network(entry, strict=False)
-    except ValueError:
-        pass
+    if literal is not None and (network := _network(entry)) is not None:
+        return literal in network
     name, colon, number = entry.rpartition(":")
     if colon and number.isdigit():
         if int(number) != port:
@@ -75,6 +73,13 @@ def _matches(entry: str, host: str, port: int, literal: ipaddress.IPv4Address | 
         return _literal(entry) == literal
     domain = entry.removeprefix("*")
     return host.endswith(domain) if domain.startswith(".") else host == domain or host.endswith(f".{domain}")
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return None
 
 
 def _literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -4,6 +4,7 @@ As Vault's own client has it: ``VAULT_CACERT_BYTES`` before ``VAULT_CACERT`` bef
 authorities where none of them is set.
 """
 
+import re
 import ssl
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from vault_plugin.vault.environment import UNIX, VaultSettings
 from vault_plugin.wire import Session, SocketAdapter, TimedAdapter
 
 POOLED: Final = 32
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Trusted:
@@ -62,8 +64,7 @@ class Trusted:
         if settings.skip_verify:
             trust["assert_hostname"] = False
         if settings.tls_server_name:
-            trust |= {"server_hostname": settings.tls_server_name}
-            trust.setdefault("assert_hostname", settings.tls_server_name)
+            trust["server_hostname"] = settings.tls_server_name
         adapter = TimedAdapter(trust if settings.address.startswith("https://") else None, each=POOLED)
         return Session(adapter, proxies=lambda _: dict(settings.proxies))
 
@@ -71,8 +72,8 @@ class Trusted:
 def _context(settings: VaultSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False  # urllib3 does, for the name that it is told
     if settings.skip_verify:
+        context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     elif settings.ca_cert_bytes:
         _load(context, "VAULT_CACERT_BYTES", settings.ca_cert_bytes)
@@ -89,10 +90,15 @@ def _context(settings: VaultSettings) -> ssl.SSLContext:
 
 def _load(context: ssl.SSLContext, variable: str, pem: str) -> None:
     try:
-        context.load_verify_locations(cadata=pem)
+        context.load_verify_locations(cadata=_certificates(pem))
     except (ssl.SSLError, ValueError):
         msg = f"{variable} holds no PEM certificate that can be used"
         raise ConfigurationError(msg, remedy=f"Set {variable} to the CA of Vault's certificate, in PEM form.") from None
+
+
+def _certificates(text: str) -> str:
+    """Return the certificates of a file, without the comments between them, which needn't be ASCII."""
+    return "\n".join(_CERTIFICATE.findall(text)).encode("ascii", "replace").decode()
 
 
 def _load_folder(context: ssl.SSLContext, folder: Path) -> None:
@@ -105,7 +111,7 @@ def _load_folder(context: ssl.SSLContext, folder: Path) -> None:
     loaded = 0
     for path in files:
         try:
-            context.load_verify_locations(cadata=path.read_text(errors="replace"))
+            context.load_verify_locations(cadata=_certificates(path.read_text(errors="replace")))
         except (OSError, ssl.SSLError, ValueError):
             continue  # a key or a note beside them
         loaded += 1
