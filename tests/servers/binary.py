@@ -100,7 +100,7 @@ def _build(place: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if place.exists():
             return
-        _say("building HashiCorp Vault by Go: about six minutes, once")
+        _say("building HashiCorp Vault by Go, once: about six minutes on two idle cores")
         unfinished = place.with_name(f"unfinished-{os.getpid()}")
         command = [go, "build", "-mod=readonly", "-trimpath", f"-tags={TAGS}", "-o", str(unfinished), PACKAGE]
         done = subprocess.run(command, cwd=MODULE, env=os.environ | {"GOWORK": "off"}, stdout=sys.stderr, check=False)
