@@ -285,7 +285,7 @@ def test_status_and_token_for_people_and_programs(deployment: Deployment) -> Non
         ({"VB365_HTTP_ADDR": "nowhere"}, "VB365_HTTP_ADDR"),
         ({"VB365_VAULT_AUTH": "kubernetes"}, "VB365_VAULT_ROLE"),
         ({"VB365_AUTHORITIES": "http://sim"}, "VB365_AUTHORITIES"),
-        ({"VAULT_FOO": "1"}, "VAULT_FOO"),
+        ({"VAULT_MFA": "1"}, "VAULT_MFA"),
     ],
 )
 def test_a_wrong_setting_is_a_clear_error_at_start(deployment: Deployment, settings: dict[str, str], words: str) -> None:

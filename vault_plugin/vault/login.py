@@ -29,8 +29,8 @@ Method = Literal["token", "approle", "kubernetes", "jwt", "none"]
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 #: A refusal is repeated after so long, though the file is the same.
 REPEATED_AFTER = {"approle": timedelta(hours=2), "kubernetes": timedelta(seconds=30), "jwt": timedelta(seconds=30)}
-#: A token that is refused so soon after a login lacks rights: a second login would bring another like it.
-HELPED_AFTER = timedelta(seconds=60)
+#: A login whose token isn't known to live either changed nothing: it isn't repeated before so long.
+REPEATED_USELESS_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Login:
         self._settings = settings
         self._own = False
         self._renew_at: timedelta | None = None
-        self._logged_in_at: timedelta | None = None
+        #: When a login last brought a token for which ``lookup-self`` is denied as for the one before: rights are missing.
+        self._useless_at: timedelta | None = None
         self._refused: _Refused | None = None
         self._lock = threading.Lock()
 
@@ -115,9 +116,10 @@ class Login:
         with self._lock:
             if self._connection.token != denied:
                 return True
-            if self._logged_in_at is not None and monotonic - self._logged_in_at < HELPED_AFTER:
+            if self._useless_at is not None and monotonic - self._useless_at < REPEATED_USELESS_AFTER:
                 return False
             self._log_in(monotonic)
+            self._useless_at = None if self.alive() else monotonic
             return True
 
     def doubt(self) -> str:
@@ -189,7 +191,7 @@ class Login:
         if outcome_of(answer) is Outcome.OK and isinstance(auth, dict) and isinstance(auth.get("client_token"), str):
             replaced, own = connection.token, self._own
             connection.token = Secret(auth["client_token"])
-            self._own, self._refused, self._logged_in_at = True, None, monotonic
+            self._own, self._refused = True, None
             self._plan(monotonic, auth.get("lease_duration"), renewable=auth.get("renewable"))
             if replaced is not None and own:
                 self._end(replaced)  # it may have lacked rights only: it must not live on
