@@ -138,14 +138,14 @@ class Deployment:
         """SIGTERM it, and return its exit status."""
         assert self.process is not None
         self.process.terminate()
-        status = self.process.wait(40)
+        status = self.process.wait(PATIENT * 40)
         self.process = None
         return status
 
     def get(self, path: str) -> int:
         """Return the status of the health port's answer, or 0."""
         try:
-            answer = requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
+            answer = requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENT * 5)
         except requests.RequestException:
             return 0
         self.printed.append(answer.text)

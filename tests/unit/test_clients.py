@@ -197,13 +197,13 @@ def test_answers_are_classed_by_what_to_do(
 
 
 def test_a_hanging_server_costs_its_timeout_and_no_more(served: Server, authority: Authority) -> None:
-    """Its own, not the connection's."""
-    served.faults.add(Fault("/token", hang=20))
+    """Its own, not the connection's, and not what the server would take."""
+    served.faults.add(Fault("/token", hang=120))
     began = time.monotonic()
     with pytest.raises(BackupServerUnavailable) as caught:
         VeeamClient().refresh(spec(served, authority), Secret("simtok"), timedelta(seconds=1))
 
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert caught.value.reason == "Timeout"
 
 

@@ -34,12 +34,12 @@ def test_what_was_wished_last_stands_though_the_write_before_it_is_slow(
     def slow(name: str, document: Any, *, cas: int, give_up_after: timedelta | None = None) -> int:
         if isinstance(document, Status) and document.state == State.ROTATING:
             writing.set()
-            assert goes_on.wait(10)
+            assert goes_on.wait(60)
         return write(name, document, cas=cas, give_up_after=give_up_after)
 
     monkeypatch.setattr(scheduler.store, "write", slow)
     scheduler.publisher.tell("acme", credential(scheduler, State.ROTATING, 1))
-    assert writing.wait(10)
+    assert writing.wait(60)
     scheduler.publisher.tell("acme", credential(scheduler, State.ACTIVE, 2))
     threading.Timer(0.2, goes_on.set).start()  # longer or shorter, the end is the same
     settled(scheduler, State.ACTIVE)
@@ -64,7 +64,7 @@ def status(scheduler: Scheduler) -> State | None:
 def settled(scheduler: Scheduler, state: State) -> None:
     """Wait until nothing is to be told any more, and look."""
     waiting = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         with scheduler.publisher._lock:
             if not scheduler.publisher._to_tell and not scheduler.publisher._telling:
                 break

@@ -22,7 +22,7 @@ def test_what_is_planned_before_the_start_is_known_and_waits(timers: Timers) -> 
     timers.at(datetime.now(UTC), "tick", ran.set, "one")
     assert not ran.wait(0.3)
     timers.start()
-    assert ran.wait(5)
+    assert ran.wait(60)
 
 
 def test_a_clock_set_back_by_ten_minutes_silences_nothing(timers: Timers) -> None:
@@ -32,7 +32,7 @@ def test_a_clock_set_back_by_ten_minutes_silences_nothing(timers: Timers) -> Non
     timers.at(datetime.now(UTC) + timedelta(minutes=10), "late", ran.set, "one")
     assert not ran.wait(0.3)
     timers.shift(timedelta(minutes=-10))
-    assert ran.wait(5)
+    assert ran.wait(60)
 
 
 def test_a_job_that_is_late_runs_all_the_same(timers: Timers) -> None:
@@ -40,7 +40,7 @@ def test_a_job_that_is_late_runs_all_the_same(timers: Timers) -> None:
     ran = threading.Event()
     timers.start()
     timers.at(datetime.now(UTC) - timedelta(hours=1), "old", ran.set, "one")
-    assert ran.wait(5)
+    assert ran.wait(60)
 
 
 def test_what_still_runs_at_the_stop_may_plan_its_next_time() -> None:
@@ -55,11 +55,11 @@ def test_what_still_runs_at_the_stop_may_plan_its_next_time() -> None:
 
     timers.at(datetime.now(UTC), "poll", plan, "one")
     timers.start()
-    assert running.wait(10)
+    assert running.wait(60)
     stopping = threading.Thread(target=timers.stop, daemon=True)
     stopping.start()
     stopping.join(1)  # time for the stop to begin waiting; longer or shorter, the end is the same
     over.set()
-    stopping.join(10)
+    stopping.join(60)
 
     assert not stopping.is_alive()
