@@ -5,7 +5,7 @@ APScheduler's own defaults would drop a job that is a second late: grace, coales
 
 import contextlib
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -62,11 +62,16 @@ class Timers:
         )
 
     def shift(self, step: timedelta) -> None:
-        """Move everything planned by this much: the wall clock was set, and waiting isn't wall time."""
+        """Move everything planned by this much: the wall clock was set, and waiting isn't wall time.
+
+        What is done at an interval may have run since, and be planned by the new clock already: it waits no longer than one.
+        """
         for job in self._scheduler.get_jobs():
             if job.next_run_time is not None:
+                moved, interval = job.next_run_time + step, getattr(job.trigger, "interval", None)
+                latest = moved if interval is None else datetime.now(UTC) + interval
                 with contextlib.suppress(JobLookupError):  # it has just run
-                    job.modify(next_run_time=job.next_run_time + step)
+                    job.modify(next_run_time=min(moved, latest))
 
     def stop(self) -> None:
         """Begin nothing more and wait for what runs."""

@@ -14,7 +14,7 @@ import apscheduler.executors.base
 import apscheduler.schedulers.base
 import apscheduler.triggers.interval
 
-from scheduler import __main__, clocks
+from scheduler import __main__, clocks, timers
 
 STEP = Path(os.environ["STEPPED_BY"])
 
@@ -29,6 +29,6 @@ class Stepped(datetime):
 
 
 if __name__ == "__main__":
-    for module in (clocks, apscheduler.executors.base, apscheduler.schedulers.base, apscheduler.triggers.interval):
+    for module in (clocks, timers, apscheduler.executors.base, apscheduler.schedulers.base, apscheduler.triggers.interval):
         vars(module)["datetime"] = Stepped
     sys.exit(__main__.main())

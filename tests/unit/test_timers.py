@@ -35,6 +35,17 @@ def test_a_clock_set_back_by_ten_minutes_silences_nothing(timers: Timers) -> Non
     assert ran.wait(60)
 
 
+def test_what_ran_before_a_step_was_noticed_isnt_moved_by_it_again(timers: Timers) -> None:
+    """It was planned by the new clock already: moved once more it would be silent for as long as the step."""
+    again = threading.Event()
+    timers.start()
+    timers.every(timedelta(seconds=0.2), "round", again.set, "one")
+    assert again.wait(60)
+    timers.shift(timedelta(minutes=10))
+    again.clear()
+    assert again.wait(60)
+
+
 def test_a_job_that_is_late_runs_all_the_same(timers: Timers) -> None:
     """APScheduler's own default would drop it."""
     ran = threading.Event()
