@@ -154,6 +154,10 @@ class HeldBack:
             until = max((held.retry_at for key, held in self._held.items() if key[0] == path), default=timedelta(0))
         return max(until - self._clock.monotonic(), timedelta(0))
 
+    def unwritable(self, *, but: str) -> bool:
+        """Tell whether writes of another path fail, too: then it is perhaps all of them, as where a disk is full."""
+        return any(verb == WRITE and path != but for path, verb in list(self._held))
+
     def any(self) -> bool:
         """Tell whether anything is held back."""
         return bool(self._held)

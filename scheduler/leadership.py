@@ -85,12 +85,13 @@ class Leadership:
 
     def _failed(self, error: StoreError, now: timedelta) -> None:
         """Take in that the lease couldn't be read or written: if Vault answers otherwise, it is the lease's trouble alone."""
-        alone, before = self._held.takes(error, PATH), self._lease.without
+        alone, before = self._held.takes(error, PATH, error.verb or READ), self._lease.without
         self._lease = self._lease.failed(now, answers=alone)
         if self._lease.without and not before:
             remedy = f"Look at Vault's log for {PATH}. If there are two instances, stop all but one until it can be had again."
             log.error("leading_without_lease", instance=self._lease.instance, reason=error.reason, remedy=remedy)
-        if not alone or (isinstance(error, StoreDenied) and not self._lease.without):
+        mine = isinstance(error, StoreDenied) or error.verb == WRITE  # missing rights, or a disk that is full
+        if not alone or (mine and (not self._lease.without or self._held.unwritable(but=PATH))):
             raise error
 
     def remarks(self) -> list[str]:
@@ -123,5 +124,8 @@ class Leadership:
             version = self._store.write(LEADER, document, cas=lease.version, give_up_after=PATIENCE)
         except VersionConflict:
             return  # somebody wrote: the next look says who
+        except StoreError as error:
+            error.verb = error.verb or WRITE
+            raise
         self._held.release(PATH, READ, WRITE)
         self._lease = lease.renewed(version, begun)
