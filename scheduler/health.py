@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from scheduler.held import HeldBack
 from scheduler.metrics import Metrics
 from vault_plugin.core.errors import ConfigurationError, StoreDenied, StoreError
 
@@ -16,9 +17,10 @@ STARTING = "starting"
 class Health:
     """Thread-safe: each round has its own entry."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        """Begin as not ready."""
+    def __init__(self, metrics: Metrics, held: HeldBack) -> None:
+        """Begin as not ready. What is `held` back alone makes nothing unready."""
         self.metrics = metrics
+        self.held = held
         self._troubles: dict[str, str] = {STARTING: "starting"}
         #: Rounds that Vault doesn't answer.
         self._unanswered: set[str] = set()

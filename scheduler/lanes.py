@@ -6,10 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from scheduler.places import placed
 from scheduler.timers import Timers
+from vault_plugin.core.credential import AT_VEEAM
+from vault_plugin.core.errors import BackupServerError, BackupServerUnavailable
 from vault_plugin.core.lanes import IN_FLIGHT, Call, Entry, Lane
+from vault_plugin.core.lifecycle.attempt import Step
+from vault_plugin.core.lifecycle.verdicts import THROTTLED
 from vault_plugin.core.ports import Clock
 from vault_plugin.core.tenants import ServerSpec
+
+#: So many threads of a lane may wait for Vault to take what they got, beside those that call.
+OFFERING = 30
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,20 @@ class Ran:
     retry_after: timedelta | None = None
     #: A session was ended at Veeam, too: that is a call like any other.
     logged_out: bool = False
+
+
+def ran_of(done: Step) -> Ran:
+    """Return what a step meant for the lane: only answers and silence of Veeam count."""
+    if done.called not in AT_VEEAM:
+        return Ran(called=False)
+    error = done.error
+    return Ran(
+        called=True,
+        outage=isinstance(error, BackupServerUnavailable),
+        throttled=error is not None and error.reason == THROTTLED,
+        retry_after=error.retry_after if isinstance(error, BackupServerError) else None,
+        logged_out=done.logged_out,
+    )
 
 
 Work = Callable[[Entry], Ran]
@@ -46,7 +68,7 @@ class LaneRunner:
         #: When a tick was asked for last; asking again for a later one would only cost.
         self._awake_at: datetime | None = None
         self._lock = threading.RLock()
-        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix=f"lane-{name}")
+        self._pool = ThreadPoolExecutor(IN_FLIGHT + OFFERING, thread_name_prefix=f"lane-{name}")
         self._stopped = False
 
     def configure(self, server: ServerSpec) -> None:
@@ -126,13 +148,25 @@ class LaneRunner:
             following = self._worked(following)
 
     def _worked(self, call: Call) -> Call | None:
-        ran = Ran(called=True)
+        ran, left = Ran(called=True), list[Call]()
+
+        def give_up() -> None:
+            """End the call before what it brought is stored."""
+            with self._lock:
+                if not left:
+                    left.append(call)
+                    self._ended(call, Ran(called=True))
+                    for other in self._begin():
+                        self._pool.submit(self._run, other)
+
         try:
             if call.entry is not None:
-                ran = self._work(call.entry)
+                with placed(give_up):
+                    ran = self._work(call.entry)
         finally:
             with self._lock:
-                self._ended(call, ran)
+                if not left:
+                    self._ended(call, ran)
         with self._lock:
             begun = self._begin()
             for other in begun[1:]:

@@ -5,14 +5,16 @@ from typing import Final
 
 import structlog
 
+from scheduler.held import WRITE, HeldBack
 from scheduler.metrics import Metrics
 from scheduler.specs import SpecCache
 from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import StoreError, VersionConflict
+from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.requests import Asked, handle
 from vault_plugin.core.ports import Letter, World
-from vault_plugin.core.published import Status
+from vault_plugin.core.published import Request, Status
 from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.vault.mailbox import Mailbox, Received
@@ -25,15 +27,28 @@ CALLS: Final[dict[str, str]] = {"sign-in": "microsoft", "revoke": "logout", "rem
 
 #: Told of a request that had its effect: tenant, action.
 Effect = Callable[[str, str], None]
+#: Told of a request that was refused: perhaps nothing but a status tells it.
+Refused = Callable[[str, Handled], None]
 
 
 class Mail:
     """Thread-safe: `collect` finds letters, a job a tenant handles them."""
 
-    def __init__(
-        self, world: World, mailbox: Mailbox, specs: SpecCache, timers: Timers, metrics: Metrics, effect: Effect
+    def __init__(  # noqa: PLR0913 - the parts of a term
+        self,
+        world: World,
+        mailbox: Mailbox,
+        specs: SpecCache,
+        timers: Timers,
+        metrics: Metrics,
+        effect: Effect,
+        *,
+        held: HeldBack | None = None,
+        refused: Refused = lambda _name, _handled: None,
     ) -> None:
-        """`effect(name, action)` is called after each request that had an effect."""
+        """`effect(name, action)` is called after each request that had an effect, `refused` before it of one that had none."""
+        self._held = held or HeldBack(world.store.answers, world.clock)
+        self._refused = refused
         self._world = world
         self._mailbox = mailbox
         self._specs = specs
@@ -49,7 +64,7 @@ class Mail:
         Raises:
             StoreError: Vault's trouble.
         """
-        for name, letters in self._mailbox.waiting(besides=self._waiting):
+        for name, letters in self._mailbox.waiting(self._waiting, lambda: self._specs.names(TenantSpec)):
             self._waiting[name] = letters
             self._go_on(name, MAIL)
 
@@ -78,7 +93,14 @@ class Mail:
             needed = CALLS.get(one.request.action, MAIL) if one.request else MAIL
             if needed not in (MAIL, executor):
                 return needed
-            self._handle(one)
+            try:
+                self._handle(one)
+            except VersionConflict:
+                raise
+            except StoreError as error:  # one letter's trouble isn't the next one's
+                if not self._held.takes(error, f"{Request.kind}/{name}/{one.letter.id}", WRITE):
+                    raise
+                log.warning("request_held_back", tenant=name, id=one.letter.id, reason=error.reason, error=str(error))
         return ""
 
     def _handle(self, received: Received) -> None:
@@ -96,24 +118,41 @@ class Mail:
             outcome=handled.outcome,
             text=handled.text,
         )
-        self._mailbox.delete(letter)
-        self._metrics.requests.labels(handled.action, handled.outcome).inc()
-        self._effect(letter.name, handled.action)
+        if handled.outcome == "Refused":
+            self._refused(letter.name, handled)
+        try:
+            self._delete(letter)
+            self._metrics.requests.labels(handled.action, handled.outcome).inc()
+        finally:  # what it did stands, though the letter may lie there yet
+            self._effect(letter.name, handled.action)
 
     def _drop(self, letter: Letter, problem: str) -> None:
         """Delete what is no request; log its path and nothing of it."""
         log.warning("request_dropped", path=f"requests/{letter.name}/{letter.id}", problem=problem)
-        self._mailbox.delete(letter)
+        self._delete(letter)
         self._metrics.requests_dropped.inc()
 
+    def _delete(self, letter: Letter) -> None:
+        self._mailbox.delete(letter)
+        self._held.release(f"{Request.kind}/{letter.name}/{letter.id}", WRITE)
+
     def _is_ours(self, name: str) -> bool:
-        if self._specs.tenant(name) is not None or self._specs.load(TenantSpec, name):
-            return True
-        return any(self._world.store.read(model, name).document is not None for model in (Credential, SignIn, Status))
+        """Tell whether there is such a tenant, or was. What can't be read is no sign that there was none."""
+        path = f"{TenantSpec.kind}/{name}"
+        with self._held.apart(path):
+            if self._specs.tenant(name) is not None or self._specs.load(TenantSpec, name):
+                return True
+        return self._held.holds(path) or any(self._stood(model, name) for model in (Credential, SignIn, Status))
+
+    def _stood(self, model: type[Credential | SignIn | Status], name: str) -> bool:
+        with self._held.apart(f"{model.kind}/{name}"):
+            return self._world.store.read(model, name).version > 0
+        return True
 
     def _reread(self, name: str) -> None:
         """A request speaks of the documents as they are now."""
         self._specs.load(TenantSpec, name)
-        tenant = self._specs.tenant(name)
-        if tenant is not None:
-            self._specs.load(ServerSpec, tenant.server)
+        with self._held.apart(f"{TenantSpec.kind}/{name}"):  # what doesn't need it is done without
+            tenant = self._specs.tenant(name)
+            if tenant is not None:
+                self._specs.load(ServerSpec, tenant.server)

@@ -8,21 +8,24 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from scheduler.held import WRITE, Held, HeldBack
 from scheduler.metrics import Metrics
 from scheduler.planned import Memory
 from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
+from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import DocumentMalformed, Error, StoreError
+from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.attempt import Step
-from vault_plugin.core.lifecycle.gather import credential_of, facts_of
-from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
+from vault_plugin.core.lifecycle.gather import credential_of, facts_of, spec_of
 from vault_plugin.core.lifecycle.prove import proof_due, prove
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.lifecycle.status import PATIENCE, SignInSeen, seen, write_status
+from vault_plugin.core.lifecycle.status import SHOWN, SignInSeen, seen, seen_gone, write_status, write_told
 from vault_plugin.core.ports import World
-from vault_plugin.core.published import Status
+from vault_plugin.core.published import Prompt, RequestStatus, Status, Token
 from vault_plugin.core.sign_in import SignIn
-from vault_plugin.core.states import Reason, State
+from vault_plugin.core.states import State
+from vault_plugin.core.tenants import ServerSpec, TenantSpec
 
 log = structlog.get_logger()
 
@@ -36,10 +39,19 @@ class Publisher:
     """Thread-safe. `delay_of(server)` is the lane's present delay, which a status tells."""
 
     def __init__(
-        self, world: World, timers: Timers, metrics: Metrics, memory: Memory, delay_of: Callable[[str], timedelta]
+        self,
+        world: World,
+        timers: Timers,
+        metrics: Metrics,
+        memory: Memory,
+        delay_of: Callable[[str], timedelta],
+        held: HeldBack | None = None,
     ) -> None:
-        """Begin with nothing to write."""
+        """Begin with nothing to write. What can't be read or written alone is told to `held`, and told in status."""
         self._world = world
+        self.held = held or HeldBack(world.store.answers, world.clock)
+        #: Requests that were refused and perhaps stand nowhere: a deleted credential can't hold them.
+        self._refused: dict[str, tuple[RequestStatus, ...]] = {}
         self._timers = timers
         self._metrics = metrics
         self._memory = memory
@@ -65,12 +77,8 @@ class Publisher:
             held = credential or credential_of(world.store.read(Credential, name), world.clock.now())
             proved = prove(world, name, held, done)
             written = publish(world, name, proved)
-        except DocumentMalformed as error:
-            log.warning("not_published", tenant=name, reason=error.reason, error=str(error))
-            return credential
         except StoreError as error:
-            log.warning("not_published", tenant=name, reason=error.reason)
-            self._publish_at(world.clock.now() + PUBLISH_RETRY, name)
+            self._not_published(name, error)
             return credential
         if proved.proved > held.proved:
             log.info("proved", tenant=name, generation=proved.proved, **_probed(proved))
@@ -85,10 +93,22 @@ class Publisher:
         self._memory.update(name, published=proved.generation)
         return proved
 
+    def _not_published(self, name: str, error: StoreError) -> None:
+        """Try again: soon in an outage, and as seldom as an object is tried that is held back."""
+        log.warning("not_published", tenant=name, reason=error.reason, error=str(error))
+        alone = self.held.takes(error, f"{Token.kind}/{name}")
+        if not isinstance(error, DocumentMalformed):
+            wait = max(PUBLISH_RETRY, self.held.left(error.path)) if alone else PUBLISH_RETRY
+            self._publish_at(self._world.clock.now() + wait, name)
+
+    def publish_soon(self, name: str) -> None:
+        """Publish what somebody deleted."""
+        self._publish_at(self._world.clock.now(), name)
+
     def publish_missing(self) -> None:
         """Publish what an outage left unpublished, without waiting for it; what a crash left so is seen when first read."""
         for name, planned in self._memory.seen():
-            if 0 <= planned.published < planned.generation:
+            if 0 <= planned.published < planned.generation and not self.held.left(f"{Token.kind}/{name}"):
                 self._publish_at(self._world.clock.now(), name)
 
     def _publish_at(self, when: datetime, name: str) -> None:
@@ -103,6 +123,20 @@ class Publisher:
         """Take in a sign-in that was read or written: the next status tells it."""
         self._sign_ins[name] = seen(sign_in)
 
+    def saw_gone(self, name: str) -> None:
+        """Take in that somebody deleted the sign-in's document: it has ended as if it were cancelled."""
+        known = self._sign_ins.get(name)
+        try:
+            self._sign_ins[name] = seen_gone(self._world, name, known)
+        except StoreError:
+            self._sign_ins[name] = known or SignInSeen()
+
+    def refused(self, name: str, handled: Handled) -> None:
+        """Take in the outcome of a request that was refused: the next status tells it, wherever else it stands."""
+        told = self._refused.get(name, ())
+        outcome = RequestStatus(id=handled.id, action=handled.action, outcome=handled.outcome, text=handled.text, at=handled.at)
+        self._refused[name] = (*(old for old in told if old.id != handled.id), outcome)[-SHOWN:]
+
     def tell(self, name: str, credential: Credential | None = None) -> None:
         """Write the status soon; several wishes become one write, and the last of them is what stands.
 
@@ -114,20 +148,23 @@ class Publisher:
         if not waits:
             self._writers.submit(self._tell, name)
 
-    def tell_malformed(self, name: str, error: DocumentMalformed) -> None:
-        """Write the status of a tenant whose documents can't be read; best effort."""
-        world = self._world
+    def _tell_held(self, name: str, held: Held) -> None:
+        """Write the status of a tenant that is held back with a document; best effort."""
+        text = held.text if held.path in held.text else f"{held.path}: {held.text}"
+        now, told = self._world.clock.now(), self._refused.get(name, ())
         status = Status(
             tenant=name,
             state=State.BLOCKED,
-            reason=Reason.DOCUMENT_MALFORMED,
-            text=str(error),
-            remedy=error.remedy(),
-            updated_at=world.clock.now(),
+            reason=held.reason,
+            text=text,
+            remedy=held.remedy,
+            requests=told,
+            updated_at=now,
         )
         try:
-            write_latest(world, name, status, replaces_always, patience=PATIENCE)
+            write_told(self._world, name, status)
         except StoreError as trouble:
+            self.held.takes(trouble, f"{Status.kind}/{name}", WRITE)
             log.warning("status_not_written", tenant=name, reason=trouble.reason)
 
     def end(self) -> None:
@@ -156,17 +193,63 @@ class Publisher:
             if credential is None or credential.generation < self._told.get(name, 0):
                 credential = credential_of(world.store.read(Credential, name), world.clock.now())
             held, self._told[name] = credential, credential.generation
-            if name not in self._sign_ins:
-                self.saw(name, world.store.read(SignIn, name).document)
+            sign_in, refused = self._sign_in(name), self._refused.get(name, ())
+            if refused:
+                known = {entry.id for entry in refused}
+                others = tuple(entry for entry in sign_in.requests if entry.id not in known)
+                sign_in = SignInSeen(sign_in.newest, (*others, *refused))
+            spec = spec_of(world, name, held)
+            server = spec.server if spec else held.binding.server if held.binding else ""
+            unread = self.held.trouble(f"{ServerSpec.kind}/{server}")
+            needs = held.state is not State.REVOKED and not is_deleted(held)
+            if unread is not None and needs and world.specs.server(server) is None:
+                self._tell_held(name, unread)
+                return
             delay = self._delay_of(held.binding.server) if held.binding else timedelta(0)
-            write_status(world, name, held, self._sign_ins[name], delay)
-        except DocumentMalformed as error:
-            self.tell_malformed(name, error)
+            write_status(world, name, held, sign_in, delay, self._beside(name, server))
+        except StoreError as error:
+            self._not_told(name, error)
         except Error as error:
             log.warning("status_not_written", tenant=name, reason=error.reason)
             self._timers.at(world.clock.now() + STATUS_RETRY, f"status:{name}", self.tell, "vault", name)
         except Exception:
             log.exception("status_broke", tenant=name)
+
+    def _sign_in(self, name: str) -> SignInSeen:
+        """Return what is to be told of the sign-in; nothing of one that can't be read alone."""
+        if name not in self._sign_ins:
+            path = f"{SignIn.kind}/{name}"
+            try:
+                stored = self._world.store.read(SignIn, name)
+            except StoreError as error:
+                if not self.held.takes(error, path):
+                    raise
+                return SignInSeen()
+            if stored.gone:
+                self.saw_gone(name)
+            else:
+                self.saw(name, stored.document)
+        return self._sign_ins[name]
+
+    def _beside(self, name: str, server: str) -> tuple[str, str]:
+        """Return what is held back beside the credential: text and remedy."""
+        if not self.held.any():
+            return "", ""
+        paths = [f"{model.kind}/{name}" for model in (Credential, SignIn, Token, Prompt, TenantSpec)]
+        found = [held for path in (*paths, f"{ServerSpec.kind}/{server}") if (held := self.held.trouble(path))]
+        texts = [held.text if held.path in held.text else f"{held.path}: {held.text}" for held in found]
+        return "; ".join(texts), found[0].remedy if found else ""
+
+    def _not_told(self, name: str, error: StoreError) -> None:
+        """Tell what is held back, if that is why; else try again."""
+        now, alone = self._world.clock.now(), self.held.takes(error, f"{Credential.kind}/{name}")
+        trouble = self.held.trouble(error.path) if alone and error.path != f"{Status.kind}/{name}" else None
+        if trouble is not None:
+            self._tell_held(name, trouble)
+            return
+        log.warning("status_not_written", tenant=name, reason=error.reason, error=str(error))
+        wait = max(STATUS_RETRY, self.held.left(error.path)) if alone else STATUS_RETRY
+        self._timers.at(now + wait, f"status:{name}", self.tell, "vault", name)
 
 
 def _probed(credential: Credential) -> dict[str, str]:

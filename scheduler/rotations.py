@@ -8,16 +8,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from scheduler.lanes import Lanes, Ran
+from scheduler.held import DELETED
+from scheduler.lanes import Lanes, Ran, ran_of
 from scheduler.metrics import Metrics
 from scheduler.planned import Memory, Planned
 from scheduler.publisher import Publisher
 from vault_plugin.core.capacity import demand
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose
+from vault_plugin.core.deleted import DeletedCredential
 from vault_plugin.core.errors import (
     AuthorizationServerError,
-    BackupServerError,
-    BackupServerUnavailable,
     ConfigurationError,
     DocumentMalformed,
     StoreError,
@@ -25,10 +25,9 @@ from vault_plugin.core.errors import (
 from vault_plugin.core.lanes import Entry
 from vault_plugin.core.lifecycle.adopt import adopt
 from vault_plugin.core.lifecycle.attempt import Step
-from vault_plugin.core.lifecycle.gather import Seen, credential_of, view_of
+from vault_plugin.core.lifecycle.gather import Seen, assuming, credential_of, view_of
 from vault_plugin.core.lifecycle.rotate import step
-from vault_plugin.core.lifecycle.verdicts import THROTTLED
-from vault_plugin.core.policy import Do, View, keeps_failing, next_action
+from vault_plugin.core.policy import Do, keeps_failing, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.tenants import TenantSpec
@@ -55,6 +54,7 @@ class Rotations:
         self._memory = memory
         self._lanes = lanes
         self._publisher = publisher
+        self._held = publisher.held
         #: Who waits for a renewal at Microsoft, on threads of its own: a hanging Microsoft holds no server's places.
         self._queued: set[str] = set()
         #: For whom a step is being done.
@@ -76,12 +76,23 @@ class Rotations:
         """
         world = self._world
         credential = credential_of(world.store.read(Credential, name), world.clock.now())
+        if isinstance(credential, DeletedCredential):
+            self._deleted(name, credential)
+            return credential
+        self._held.release(f"{Credential.kind}/{name}", DELETED)
         if remember and credential.binding is not None:
             lane = self._lanes.of(credential.binding.server)
             for begun in credential.calls:
                 lane.remember(begun)
         self._plan(name, credential, assumed=assumed)
         return credential
+
+    def _deleted(self, name: str, credential: DeletedCredential) -> None:
+        """Plan nothing for what somebody deleted: it is read again by itself."""
+        self._held.deleted(name, credential)
+        planned = self._memory.update(name, state=credential.state, next_at=None, demand=0.0, attempt_id="")
+        if planned.server:
+            self._lanes.of(planned.server).drop(name)
 
     def sign_in_approved(self, name: str, server: str) -> None:
         """Exchange a sign-in's assertion as soon as the lane has a place."""
@@ -116,7 +127,7 @@ class Rotations:
         now, monotonic = world.clock.now(), world.clock.monotonic()
         planned = self._memory.saw(name, credential, monotonic)
         seen = self._seen(planned)
-        view = _assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
+        view = assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
         action = next_action(view, now, world.policy)
         at = now if action.do is Do.ATTEMPT else action.at
         if at is not None and not_before is not None:
@@ -184,16 +195,23 @@ class Rotations:
                 if not claimed:
                     return ran  # whoever is at it plans it anew
                 done = do(name, planned)
-            ran = _ran(done)
+            ran = ran_of(done)
             self._after(name, planned, done)
         except (StoreError, ConfigurationError) as error:
             log.warning("step_failed", tenant=name, reason=error.reason, error=str(error), remedy=error.remedy())
-            self._again(entry, planned, BROKEN_RETRY if isinstance(error, DocumentMalformed) else STORE_RETRY)
+            self._again(entry, planned, self._wait_after(name, error))
         except Exception:
             log.exception("step_broke", tenant=name)
             self._again(entry, planned, BROKEN_RETRY)
             return Ran(called=True)  # perhaps: better a place too many than one too few
         return ran
+
+    def _wait_after(self, name: str, error: StoreError | ConfigurationError) -> timedelta:
+        """Return how long to wait: not long in an outage, longer for an object that is held back alone."""
+        wait = BROKEN_RETRY if isinstance(error, DocumentMalformed) else STORE_RETRY
+        if isinstance(error, StoreError) and self._held.takes(error, f"{Credential.kind}/{name}"):
+            return max(wait, self._held.left(error.path))
+        return wait
 
     def _seen(self, planned: Planned) -> Seen:
         unchanged_for = self._world.clock.monotonic() - planned.attempt_seen_at
@@ -204,27 +222,43 @@ class Rotations:
         self._lanes.of(planned.server).put(Entry(entry.name, at, entry.expires_at, entry.urgent, entry.retrying))
 
     def _step(self, name: str, planned: Planned) -> Step:
-        world = self._world
-        seen = self._seen(planned)
-        if planned.sign_in_waits:
-            done = adopt(world, name, seen)
-            if done is None or (done.credential.attempt is None and done.called is not None):
-                sign_in = world.store.read(SignIn, name).document
-                waits = sign_in is not None and sign_in.assertion is not None
-                self._memory.update(name, sign_in_waits=waits)
-                self._publisher.saw(name, sign_in)
-            if done is not None and done.action.do is not Do.HOLD:
-                return done
-            if done is not None:  # the exchange has to wait: the pair that stands is looked after meanwhile
-                other = step(world, name, seen, AT_VEEAM)
-                return done if other.called is None else other
+        world, seen = self._world, self._seen(planned)
+        done = self._adopt(name, seen) if planned.sign_in_waits else None
+        if done is not None and done.action.do is not Do.HOLD:
+            return done
+        if done is not None:  # the exchange has to wait: the pair that stands is looked after meanwhile
+            other = step(world, name, seen, AT_VEEAM)
+            return done if other.called is None else other
         done = step(world, name, seen, AT_VEEAM)
         if done.action.do is Do.ATTEMPT and done.action.purpose is Purpose.SIGN_IN and done.called is None:
             return adopt(world, name, seen) or done
         return done
 
+    def _adopt(self, name: str, seen: Seen) -> Step | None:
+        """Go on with an approved sign-in. One that can't be read alone waits, and the pair that stands is looked after."""
+        world, path = self._world, f"{SignIn.kind}/{name}"
+        try:
+            done = adopt(world, name, seen)
+            if done is None or (done.credential.attempt is None and done.called is not None):
+                stored = world.store.read(SignIn, name)
+                waits = stored.document is not None and stored.document.assertion is not None
+                self._memory.update(name, sign_in_waits=waits)
+                if stored.gone:
+                    self._publisher.saw_gone(name)
+                else:
+                    self._publisher.saw(name, stored.document)
+        except StoreError as error:
+            if error.path != path or not self._held.takes(error):
+                raise
+            return None
+        return done
+
     def _after(self, name: str, planned: Planned, done: Step) -> None:
         """Publish, plan and tell."""
+        if isinstance(done.credential, DeletedCredential):
+            self._deleted(name, done.credential)
+            self._publisher.tell(name)
+            return
         if done.elsewhere and done.action.ladder[0] in AT_MICROSOFT:
             self._go_to_microsoft(name, done.credential)
             return
@@ -264,23 +298,3 @@ class Rotations:
     def stop(self) -> None:
         """Begin no renewal more and wait for those under way."""
         self._microsoft.shutdown(wait=True, cancel_futures=True)
-
-
-def _assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:
-    """Return what the policy needs, as if this were the tenant's document and nothing had changed since the sign-in."""
-    facts = world.facts(credential.binding.server) if credential.binding else world.facts("")
-    return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back)
-
-
-def _ran(done: Step) -> Ran:
-    """Return what a step meant for the lane: only answers and silence of Veeam count."""
-    if done.called not in AT_VEEAM:
-        return Ran(called=False)
-    error = done.error
-    return Ran(
-        called=True,
-        outage=isinstance(error, BackupServerUnavailable),
-        throttled=error is not None and error.reason == THROTTLED,
-        retry_after=error.retry_after if isinstance(error, BackupServerError) else None,
-        logged_out=done.logged_out,
-    )

@@ -10,8 +10,11 @@ import structlog
 
 from scheduler.clocks import SystemClock
 from scheduler.health import Health
+from scheduler.held import HeldBack, Watched
+from scheduler.leadership import PATH as LEASE_PATH
 from scheduler.leadership import Leadership
 from scheduler.metrics import Metrics
+from scheduler.places import not_stored
 from scheduler.settings import Settings
 from scheduler.specs import SpecCache
 from scheduler.term import Term
@@ -34,6 +37,8 @@ log = structlog.get_logger()
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=1)
 LEASE_INTERVAL = timedelta(seconds=1)
 LOOK = 0.1
+#: What the store reports of a write that isn't taken, or perhaps not.
+NOT_STORED = frozenset({"write_unclear", "write_refused", "write_denied"})
 #: A wall clock that moved so much more or less than the monotonic one was set.
 CLOCK_STEP = timedelta(seconds=2)
 
@@ -61,7 +66,9 @@ class Service:
             jwt_file=settings.vault_jwt_file,
         )
         self._login = Login(connection, auth)
-        self._store = store = KvStore(connection, self._login, settings.mount, self._report)
+        self._store = KvStore(connection, self._login, settings.mount, self._report)
+        self._held = held = HeldBack(self._store.answers, clock)
+        self._watched = store = Watched(self._store, held)
         #: All but the specs: a standby keeps none, so that a term begins with nothing known (ADR 0008).
         self._world = partial(
             World,
@@ -73,10 +80,11 @@ class Service:
             allowed=settings.allowed,
             instance=instance,
             new_id=new_id,
+            mount=settings.mount,
         )
         version = importlib.metadata.version("vault-plugin-secrets-vb365")
-        self._leadership = Leadership(store, clock, instance, version)
-        self._health = Health(metrics)
+        self._leadership = Leadership(store, clock, instance, version, held)
+        self._health = Health(metrics, held)
         self._timers = Timers({"lease": 1, "login": 1})
         self._term: Term | None = None
         self._stopping = threading.Event()
@@ -90,7 +98,7 @@ class Service:
         """
         checks = {"/livez": self._live, "/readyz": self._health.trouble}
         try:
-            web = Web(self._settings.http, checks, self._metrics.registry)
+            web = Web(self._settings.http, checks, self._metrics.registry, self._remarks)
         except OSError as error:
             msg = f"can't listen on VB365_HTTP_ADDR={self._settings.http_addr}: {error.strerror}"
             raise ConfigurationError(msg) from None
@@ -123,8 +131,8 @@ class Service:
                 self._lead()
 
     def _lead(self) -> None:
-        mailbox = Mailbox(self._store)
-        specs = SpecCache(self._store, self._clock)
+        mailbox = Mailbox(self._store, self._held)
+        specs = SpecCache(self._watched, self._clock, self._held)
         world = self._world(specs=specs)
         term = self._term = Term(self._settings, world, specs, mailbox, self._health, self._leadership.leads)
         try:
@@ -138,6 +146,7 @@ class Service:
                 self._leadership.release()  # nothing begins from now on; what is under way may take its time
             term.end()
             self._health.forget("load", *Term.ROUNDS)
+            self._held.forget(but=LEASE_PATH)
 
     def _end(self) -> None:
         log.info("stopping")
@@ -211,6 +220,13 @@ class Service:
         term = self._term
         return "the sweep hasn't run" if term is not None and term.stuck() else ""
 
+    def _remarks(self) -> list[str]:
+        """Return what ``/readyz`` says beside whether we are ready."""
+        return [*self._leadership.remarks(), *self._held.lines()]
+
     def _report(self, event: str, **fields: object) -> None:
         self._metrics.vault_events.labels(event).inc()
+        term = self._term
+        if event in NOT_STORED and not_stored() and term is not None:
+            term.not_stored(str(fields.get("path", "")), str(fields.get("reason", "")))
         log.info(event, **fields)

@@ -5,14 +5,17 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from scheduler.held import HeldBack
 from scheduler.metrics import Metrics
 from scheduler.publisher import Publisher
 from scheduler.rotations import Rotations
 from scheduler.timers import Timers
 from vault_plugin.core.errors import StoreError, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
-from vault_plugin.core.ports import World
+from vault_plugin.core.ports import Stored, World
+from vault_plugin.core.published import Prompt
 from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.states import Reason
 
 log = structlog.get_logger()
 
@@ -22,7 +25,7 @@ STORE_RETRY = timedelta(seconds=2)
 class SignIns:
     """Thread-safe: one job a tenant at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a term
         self,
         world: World,
         timers: Timers,
@@ -30,8 +33,14 @@ class SignIns:
         rotations: Rotations,
         publisher: Publisher,
         may_call: Callable[[], bool],
+        *,
+        held: HeldBack | None = None,
     ) -> None:
-        """`rotations` is told of Microsoft's answers. Nothing is polled while `may_call()` is false."""
+        """`rotations` is told of Microsoft's answers. Nothing is polled while `may_call()` is false.
+
+        What can't be read or written alone is told to `held`.
+        """
+        self._held = held or HeldBack(world.store.answers, world.clock)
         self._world = world
         self._timers = timers
         self._metrics = metrics
@@ -50,21 +59,38 @@ class SignIns:
         Raises:
             StoreError: Vault's trouble.
         """
-        sign_in = self._show(name)
-        if news or (sign_in is not None and sign_in.state is not SignInState.ENDED):
+        stored = self._show(name)
+        sign_in = stored.document
+        if stored.gone:
+            self._gone(name)
+        elif news or (sign_in is not None and sign_in.state is not SignInState.ENDED):
             self._follow(name, sign_in, timedelta(0))
         else:
             self._publisher.saw(name, sign_in)
 
-    def _show(self, name: str) -> SignIn | None:
-        """Let the prompt say what stands, and clear away what an ended sign-in left."""
+    def _show(self, name: str, *, anew: bool = False) -> Stored[SignIn]:
+        """Let the prompt say what stands, and clear away what an ended sign-in left; `anew`: somebody deleted the prompt."""
         stored = self._world.store.read(SignIn, name)
         sign_in = stored.document
-        if sign_in is not None and sign_in.untidy:
-            signing_in.tidy(self._world, name, stored.version, sign_in)
-        elif sign_in is not None and sign_in.state is not SignInState.ENDED:
-            signing_in.show(self._world, name, sign_in)
-        return sign_in
+        try:
+            if sign_in is None and (stored.gone or anew):
+                signing_in.hide(self._world, name)
+            elif sign_in is not None and sign_in.untidy:
+                signing_in.tidy(self._world, name, stored.version, sign_in)
+            elif sign_in is not None and (anew or sign_in.state is not SignInState.ENDED):
+                signing_in.show(self._world, name, sign_in)
+        except StoreError as error:
+            if not error.path.startswith(f"{Prompt.kind}/") or not self._held.takes(error):
+                raise  # else the sign-in goes on, though its prompt can't be written
+        return stored
+
+    def show_again(self, name: str) -> None:
+        """Write the prompt that somebody deleted.
+
+        Raises:
+            StoreError: Vault's trouble.
+        """
+        self._show(name, anew=True)
 
     def begun(self, name: str) -> None:
         """Follow a sign-in that this process has just begun or joined."""
@@ -75,7 +101,12 @@ class SignIns:
             self.load(name)
         except StoreError as error:
             log.warning("sign_in_not_read", tenant=name, reason=error.reason)
-            self._timers.at(self._world.clock.now() + STORE_RETRY, f"follow:{name}", self._load, "mail", name)
+            self._timers.at(self._again_at(name, error), f"follow:{name}", self._load, "mail", name)
+
+    def _again_at(self, name: str, error: StoreError) -> datetime:
+        """Return when to try again: soon in an outage, and as seldom as an object is tried that is held back."""
+        alone = self._held.takes(error, f"{SignIn.kind}/{name}")
+        return self._world.clock.now() + (max(STORE_RETRY, self._held.left(error.path)) if alone else STORE_RETRY)
 
     def _poll(self, name: str) -> None:
         if not self._may_call():
@@ -89,7 +120,10 @@ class SignIns:
             return
         except StoreError as error:
             log.warning("poll_put_off", tenant=name, reason=error.reason)
-            self._at(name, self._world.clock.now() + STORE_RETRY)
+            self._at(name, self._again_at(name, error))
+            return
+        if polled.gone:
+            self._gone(name)
             return
         sign_in = polled.sign_in
         self._known[name] = sign_in.id if polled.known and sign_in else ""
@@ -122,6 +156,17 @@ class SignIns:
             log.info("sign_in_ended", tenant=name, sign_in=sign_in.id, outcome=sign_in.outcome, text=sign_in.text)
         if waited:
             self._hide(name)
+
+    def _gone(self, name: str) -> None:
+        """End a sign-in whose document somebody deleted: as if it were cancelled."""
+        if name in self._pending:
+            log.warning("sign_in_ended", tenant=name, outcome=Reason.CANCELLED, text="its document was deleted")
+        self._pending.discard(name)
+        self._known.pop(name, None)
+        self._metrics.pending_sign_ins.set(len(self._pending))
+        self._publisher.saw_gone(name)
+        self._publisher.tell(name)
+        self._hide(name)
 
     def _hide(self, name: str) -> None:
         """Empty the prompt, however often it takes."""

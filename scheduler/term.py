@@ -2,20 +2,20 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar
 
 import structlog
 
 from scheduler.health import Health
+from scheduler.held import WRITE
 from scheduler.lanes import Lanes
 from scheduler.mail import Mail
 from scheduler.planned import Memory
 from scheduler.publisher import Publisher
+from scheduler.reading import Reading
 from scheduler.rotations import Rotations
 from scheduler.settings import Settings
 from scheduler.sign_ins import SignIns
@@ -23,12 +23,9 @@ from scheduler.specs import SpecCache
 from scheduler.timers import Timers
 from vault_plugin.core.capacity import rate
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import DocumentMalformed, StoreError
-from vault_plugin.core.names import is_name
+from vault_plugin.core.errors import StoreError, StoreUnavailable
 from vault_plugin.core.ports import World
-from vault_plugin.core.sign_in import SignIn
-from vault_plugin.core.states import State
-from vault_plugin.core.tenants import ServerSpec, TenantSpec
+from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.vault.mailbox import Mailbox
 
 log = structlog.get_logger()
@@ -39,6 +36,8 @@ READERS = 8
 #: A sweep that hasn't run for so many intervals means that the service is stuck.
 SWEEPS_MISSED = 4
 ROUND_RETRY = timedelta(seconds=5)
+#: How often to look whether the time of something that is held back has come.
+HELD_INTERVAL = timedelta(seconds=1)
 #: A status may be out of date if the process before died so shortly after a change.
 RECENT = timedelta(minutes=2)
 #: What a tenant's document is taken to say until it is read.
@@ -49,7 +48,7 @@ class Term:
     """`load` until it succeeds, then `begin`; `end` waits for what runs."""
 
     #: Rounds that only a leader makes.
-    ROUNDS: ClassVar = ("mailbox", "list", "catch-up")
+    ROUNDS: ClassVar = ("mailbox", "list", "catch-up", "held")
 
     def __init__(
         self,
@@ -71,35 +70,22 @@ class Term:
         self._ended = threading.Event()
         self.timers = timers = Timers(EXECUTORS)
         self._lanes = lanes = Lanes(specs.server, world.clock, timers, leads)
-        self._publisher = Publisher(world, timers, metrics, memory, lambda server: lanes.of(server).delay())
+        self._held = held = health.held
+        self._publisher = Publisher(world, timers, metrics, memory, lambda server: lanes.of(server).delay(), held)
         self._rotations = Rotations(world, metrics, memory, lanes, self._publisher)
-        self._sign_ins = SignIns(world, timers, metrics, self._rotations, self._publisher, leads)
-        self._mail = Mail(world, mailbox, specs, timers, metrics, self._effect)
+        self._sign_ins = SignIns(world, timers, metrics, self._rotations, self._publisher, leads, held=held)
+        self._mail = Mail(world, mailbox, specs, timers, metrics, self._effect, held=held, refused=self._publisher.refused)
+        self._reading = Reading(world, specs, memory, self._rotations, self._sign_ins, self._publisher)
+        held.on_change(self._reading.changed)
         self._swept_at: timedelta | None = None
-        #: Whose journal is in the lanes' memory already: a repeated start must not put it there twice.
-        self._loaded: set[str] = set()
-        #: What is yet to be read after the beginning, the most urgent last.
-        self._rest: list[str] | None = None
-        self._sign_ins_listed: set[str] = set()
 
     def load(self) -> None:
-        """LIST, then one read for each credential: what is due can begin. The rest is read while it does.
+        """Read what must be known to begin: see `Reading.begin`.
 
         Raises:
             StoreError: Vault's trouble; it may be called again.
         """
-        self._specs.list_again(ServerSpec)
-        tenants = self._specs.list_names(TenantSpec)
-        names = list(filter(is_name, self._world.store.names(Credential)))
-
-        def load(name: str) -> None:
-            with self._held_back(name):
-                self._rotations.load(name, assumed=ASSUMED if name in tenants else None, remember=True)
-            self._loaded.add(name)
-
-        with ThreadPoolExecutor(READERS, thread_name_prefix="load") as readers:
-            for _ in readers.map(load, [name for name in names if name not in self._loaded]):
-                pass
+        self._reading.begin()
 
     def begin(self) -> None:
         """Start the timers: from now on what is due is done."""
@@ -107,6 +93,7 @@ class Term:
         every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._mail.collect), "vault")
         every(settings.list_interval, "list", self._list_round, "vault")
         every(settings.sweep_interval, "sweep", self.sweep, "timers")
+        every(HELD_INTERVAL, "held", lambda: self._round("held", self._reading.try_held), "vault")
         self.wake()
         self.timers.at(self._world.clock.now(), "catch-up", self._catch_up, "vault")
         self._swept_at = self._world.clock.monotonic()
@@ -153,6 +140,14 @@ class Term:
         """Sweep soon, on a thread of this term's own: whoever leads again must not wait for it."""
         self.timers.at(self._world.clock.now(), "wake", self.sweep, "timers")
 
+    def not_stored(self, path: str, reason: str) -> None:
+        """Look, on another thread than the one that offers it, whether Vault refuses this write alone."""
+        if not self._ended.is_set() and not self._held.left(path):
+            self.timers.at(self._world.clock.now(), f"not-stored:{path}", self._not_stored, "vault", path, reason)
+
+    def _not_stored(self, path: str, reason: str) -> None:
+        self._held.takes(StoreUnavailable(f"writing {path}: Vault doesn't take it; it is kept", reason=reason), path, WRITE)
+
     def stuck(self) -> bool:
         """Tell whether the sweep hasn't run when it should."""
         if self._swept_at is None:
@@ -164,81 +159,17 @@ class Term:
 
     def _list_round(self) -> None:
         """Look at what other clients wrote; after trouble again soon, not a whole interval later."""
-        if not self._round("list", self._list):
+        settings = self._settings
+        rounds = max(1, int(settings.reread_after / settings.list_interval))
+        if not self._round("list", lambda: self._reading.again(settings.reread_after / 2, rounds)):
             self.timers.at(self._world.clock.now() + ROUND_RETRY, "list-again", self._list_round, "vault")
 
     def _catch_up(self) -> None:
         """Read what wasn't needed to begin, until all of it was read."""
         if self._ended.is_set():
             return
-        if not self._round("catch-up", self._read_the_rest):
+        if not self._round("catch-up", lambda: self._reading.the_rest(self._ended.is_set)):
             self.timers.at(self._world.clock.now() + ROUND_RETRY, "catch-up", self._catch_up, "vault")
-
-    def _read_the_rest(self) -> None:
-        """Read sign-ins and tenants' documents; first of those without a token, then of those that rotated last."""
-        if self._rest is None:
-            self._sign_ins_listed = set(filter(is_name, self._world.store.names(SignIn)))
-            names = {*self._sign_ins_listed, *self._specs.names(TenantSpec), *self._memory.names()}
-            self._rest = sorted(names, key=self._urgency, reverse=True)
-        while self._rest and not self._ended.is_set():
-            name = self._rest[-1]
-            with self._held_back(name):
-                self._take_up(name)
-            self._rest.pop()
-        if not self._rest:
-            log.info("all_read", credentials=len(self._memory.names()))
-
-    @contextmanager
-    def _held_back(self, name: str) -> Iterator[None]:
-        """Leave a tenant whose documents can't be read alone, and say so: it must not hold up the others."""
-        try:
-            yield
-        except DocumentMalformed as error:
-            log.warning("document_malformed", tenant=name, reason=error.reason, error=str(error), remedy=error.remedy())
-            self._publisher.tell_malformed(name, error)
-        except StoreError:
-            raise
-        except Exception:
-            log.exception("tenant_broke", tenant=name)
-
-    def _urgency(self, name: str) -> tuple[bool, float]:
-        planned = self._memory.get(name)
-        return planned.state is State.ACTIVE, -planned.expires_at.timestamp() if planned.expires_at else 0.0
-
-    def _take_up(self, name: str) -> None:
-        """Read a tenant's documents, publish what a crash left unpublished, and tell where the status may be out of date."""
-        if name in self._sign_ins_listed:
-            self._sign_ins.load(name, news=False)
-        self._specs.load(TenantSpec, name)
-        credential = self._rotations.load(name)
-        if credential.generation:
-            self._publisher.publish(name, credential)
-        recent = self._world.clock.now() - _changed_at(credential) < RECENT
-        if recent or credential.state is not State.ACTIVE:
-            self._publisher.tell(name)
-
-    def _look_again(self, name: str) -> None:
-        """Read a tenant's documents again, plan anew, and tell what changed."""
-        before = self._memory.get(name)
-        changed = self._specs.load(TenantSpec, name)
-        credential = self._rotations.load(name)
-        if changed or (before.state, before.generation) != (credential.state, credential.generation):
-            self._publisher.tell(name)
-
-    def _list(self) -> None:
-        """Find what other clients wrote: new and vanished names, and every document again within ten minutes."""
-        settings = self._settings
-        rounds = max(1, int(settings.reread_after / settings.list_interval))
-        servers = self._specs.list_again(ServerSpec)
-        servers |= {name for name in self._specs.names(ServerSpec) if self._specs.load(ServerSpec, name)}
-        for name in self._specs.list_again(TenantSpec):
-            self._rotations.poke(name)
-        for name in self._specs.oldest(TenantSpec, settings.reread_after / 2, rounds):
-            with self._held_back(name):
-                self._look_again(name)
-        for name, planned in self._memory.seen() if servers else ():
-            if planned.server in servers:
-                self._rotations.poke(name)
 
     def _effect(self, name: str, action: str) -> None:
         """A request had its effect: take up what follows from it."""
@@ -250,13 +181,8 @@ class Term:
             self._rotations.load(name)
         except StoreError as error:
             log.warning("not_planned", tenant=name, reason=error.reason)
+            if not self._held.takes(error, f"{Credential.kind}/{name}"):
+                self.timers.at(self._world.clock.now() + ROUND_RETRY, f"effect:{name}", self._effect, "mail", name, "")
         else:
+            self._reading.remembered(name)
             self._publisher.tell(name)
-
-
-def _changed_at(credential: Credential) -> datetime:
-    """Return when something last happened to a credential that its status tells."""
-    times = [credential.since, credential.last_rotation_at]
-    times += [credential.assertion.obtained_at if credential.assertion else None]
-    times += [credential.last_error.at if credential.last_error else None]
-    return max(at for at in times if at is not None)

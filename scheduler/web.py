@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 #: Returns an empty text if all is well, else what is wrong.
 Check = Callable[[], str]
+READY = "/readyz"
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -25,8 +26,14 @@ class _Quiet(WSGIRequestHandler):
 class Web:
     """The health port. Listens when made; `close` stops it."""
 
-    def __init__(self, address: tuple[str, int], checks: dict[str, Check], registry: CollectorRegistry) -> None:
-        """Listen at once.
+    def __init__(
+        self,
+        address: tuple[str, int],
+        checks: dict[str, Check],
+        registry: CollectorRegistry,
+        remarks: Callable[[], list[str]] = list,
+    ) -> None:
+        """Listen at once. `remarks` are lines that follow in the body of ``/readyz``, whatever its status.
 
         Raises:
             OSError: the address is taken or not ours.
@@ -41,7 +48,8 @@ class Web:
             text = "not found" if check is None else check()
             status = "404 Not Found" if check is None else "503 Service Unavailable" if text else "200 OK"
             start(status, [("Content-Type", "text/plain; charset=utf-8")])
-            return [f"{text or 'ok'}\n".encode()]
+            lines = [text or "ok", *(remarks() if path == READY else [])]
+            return ["".join(f"{line}\n" for line in lines).encode()]
 
         self._server = make_server(*address, app, server_class=_Server, handler_class=_Quiet)
         self.port = self._server.server_port

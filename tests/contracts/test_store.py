@@ -10,8 +10,9 @@ from tests.fakes.memory_store import MemoryStore
 from tests.servers.hashicorp import HashiCorpProxy
 from tests.servers.node import VaultServer
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import VersionConflict
-from vault_plugin.core.ports import Store
+from vault_plugin.core.documents import Document
+from vault_plugin.core.errors import DocumentMalformed, VersionConflict
+from vault_plugin.core.ports import Store, Stored
 from vault_plugin.core.published import Token
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
@@ -86,11 +87,55 @@ def test_a_destroyed_version_keeps_its_number(store: Store) -> None:
     store.write("acme", Credential(since=NOW), cas=0)
     store.destroy(Credential, "acme", [1])
 
-    assert store.read(Credential, "acme").version == 1
-    assert store.read(Credential, "acme").document is None
+    assert store.read(Credential, "acme") == Stored(1, None, destroyed=True)
+    assert store.read(Credential, "acme").gone
+    assert not store.read(Credential, "acme").deleted
     with pytest.raises(VersionConflict):
         store.write("acme", Credential(since=NOW), cas=0)
     assert store.write("acme", Credential(since=NOW), cas=1) == 2
+
+
+def test_a_deleted_version_is_neither_absent_nor_destroyed(store: Store) -> None:
+    """It keeps its number, and can be written over and brought back."""
+    store.write("acme", Credential(since=NOW, generation=7), cas=0)
+    delete(store)
+
+    assert store.read(Credential, "acme") == Stored(1, None)
+    assert store.read(Credential, "acme").deleted
+    assert not store.read(Credential, "other").deleted
+    assert not store.read(Credential, "other").gone
+    assert store.write("acme", Credential(since=NOW), cas=1) == 2
+    assert not store.read(Credential, "acme").gone
+
+
+def test_a_malformed_document_tells_its_version(store: Store) -> None:
+    """Whoever owns the path can write over it."""
+    store.write("acme", Garbled(), cas=0)
+
+    with pytest.raises(DocumentMalformed) as raised:
+        store.read(Credential, "acme")
+
+    assert raised.value.version == 1
+    assert store.write("acme", Credential(since=NOW), cas=1) == 2
+
+
+def test_a_store_that_is_there_answers(store: Store) -> None:
+    """Whatever stands in it."""
+    assert store.answers()
+
+
+class Garbled(Document):
+    """What isn't a credential."""
+
+    kind = "credentials"
+
+
+def delete(store: Store) -> None:
+    if isinstance(store, MemoryStore):
+        store.delete(Credential, "acme")
+    else:
+        assert isinstance(store, KvStore)
+        assert store.connection.kv.delete_latest_version_of_secret("credentials/acme", mount_point=store.mount).status == 204
 
 
 def test_destroying_nothing_is_nothing(store: Store) -> None:

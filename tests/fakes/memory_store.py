@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from vault_plugin.core.documents import Document
-from vault_plugin.core.errors import VersionConflict
+from vault_plugin.core.errors import DocumentMalformed, VersionConflict
 from vault_plugin.core.ports import D, Stored
 
 
@@ -18,6 +18,7 @@ from vault_plugin.core.ports import D, Stored
 class _Path:
     version: int = 0
     versions: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
 
 
 class MemoryStore:
@@ -28,13 +29,22 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
         self.writes: list[tuple[str, dict[str, Any]]] = []
+        #: Whether it is there at all.
+        self.away = False
 
     def read(self, model: type[D], name: str, *, patient: bool = False) -> Stored[D]:
         path = f"{model.kind}/{name}"
         with self._lock:
             held = self._paths.get(path, _Path())
-            data = copy.deepcopy(held.versions.get(held.version))
-        return Stored(held.version, None if data is None else model.from_vault(path, data))
+            version, deleted = held.version, held.version in held.deleted
+            data = copy.deepcopy(held.versions.get(version))
+        document = None
+        try:
+            document = None if data is None or deleted else model.from_vault(path, data)
+        except DocumentMalformed as error:
+            error.version = version
+            raise
+        return Stored(version, document, version > 0 and data is None)
 
     def write(self, name: str, document: Document, *, cas: int, give_up_after: timedelta | None = None) -> int:
         path = f"{document.kind}/{name}"
@@ -60,6 +70,21 @@ class MemoryStore:
             for version in versions:
                 if version in held.versions:
                     held.versions[version] = None
+
+    def answers(self) -> bool:
+        return not self.away
+
+    def delete(self, model: type[Document], name: str) -> int:
+        """Delete what stands there, as ``kv delete`` does; return its version."""
+        with self._lock:
+            held = self._paths[f"{model.kind}/{name}"]
+            held.deleted.add(held.version)
+            return held.version
+
+    def undelete(self, model: type[Document], name: str) -> None:
+        """Bring it back, as ``kv undelete`` does."""
+        with self._lock:
+            self._paths[f"{model.kind}/{name}"].deleted.clear()
 
     def kept(self, model: type[Document], name: str) -> dict[int, dict[str, Any] | None]:
         """Return every version that can still be read."""

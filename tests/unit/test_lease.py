@@ -1,5 +1,6 @@
 """The leader lease: by observed version, on one's own clock, with no moment at which two lead."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from tests.fakes.memory_store import MemoryStore
 from vault_plugin.core.documents import Document
 from vault_plugin.core.errors import StoreUnavailable
 from vault_plugin.core.lease import LEADER, LEADS_FOR, TAKEN_AFTER, Leader, Lease
-from vault_plugin.core.ports import Stored
+from vault_plugin.core.ports import D, Stored
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -121,3 +122,108 @@ def test_somebody_elses_name_ends_a_hold() -> None:
     assert not seen.holds
     assert not seen.may_take(timedelta(seconds=115))
     assert seen.may_take(timedelta(seconds=116))
+
+
+class Failing(MemoryStore):
+    """A store in which the lease alone answers errors: what is named here."""
+
+    failing: tuple[str, ...] = ()
+
+    def read(self, model: type[D], name: str, *, patient: bool = False) -> Stored[D]:
+        if "read" in self.failing:
+            raise StoreUnavailable("reading service/leader: status 500", reason="Vault500")
+        return super().read(model, name, patient=patient)
+
+    def write(self, name: str, document: Document, *, cas: int, give_up_after: timedelta | None = None) -> int:
+        if "write" in self.failing:
+            raise StoreUnavailable("writing service/leader: status 500", reason="Vault500")
+        return super().write(name, document, cas=cas, give_up_after=give_up_after)
+
+
+def ticks(leader: Leadership, clock: FakeClock, seconds: int) -> None:
+    for _ in range(seconds):
+        with contextlib.suppress(StoreUnavailable):  # what concerns a write is told as trouble, until it is done without
+            leader.tick()
+        clock.advance(timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("failing", [("read", "write"), ("read",), ("write",)])
+def test_a_lease_that_alone_answers_errors_is_done_without_after_a_minute(failing: tuple[str, ...]) -> None:
+    """And not before; it ends as soon as the lease can be had, which goes on where it was."""
+    store, clock = Failing(), FakeClock()
+    leader = leadership(store, clock, "a:1")
+    store.failing = failing
+    ticks(leader, clock, 60)
+    assert not leader.leads()
+    assert not leader.remarks()
+
+    ticks(leader, clock, 2)
+
+    assert leader.leads()
+    assert leader.holds()
+    assert leader.remarks()
+    store.failing = ()
+    ticks(leader, clock, 2)
+    assert leader.leads()
+    assert not leader.remarks()
+    assert store.read(Leader, LEADER).document is not None
+
+
+def test_without_the_lease_one_stops_as_soon_as_somebody_else_is_seen_to_have_it() -> None:
+    """Its plan is of before."""
+    store, clock = Failing(), FakeClock()
+    first, second = leadership(store, clock, "a:1"), leadership(store, clock, "b:1")
+    store.failing = ("read", "write")
+    ticks(second, clock, 62)
+    assert second.leads()
+
+    store.failing = ()
+    first.tick()
+    second.tick()
+
+    assert first.leads()
+    assert not second.holds()
+
+
+def test_in_an_outage_nobody_leads_without_the_lease() -> None:
+    """Nobody knows what became of it, and nothing can be done anyhow."""
+    store, clock = Failing(), FakeClock()
+    leader = leadership(store, clock, "a:1")
+    store.failing, store.away = ("read", "write"), True
+    for _ in range(100):
+        with pytest.raises(StoreUnavailable):
+            leader.tick()
+        clock.advance(timedelta(seconds=1))
+
+    assert not leader.leads()
+
+
+def test_a_lease_of_a_newer_program_is_taken_only_when_it_is_left() -> None:
+    """It can't be read, but its version tells that it is renewed."""
+    store, clock = MemoryStore(), FakeClock()
+    newer = Leader(instance="b:1", started_at=NOW, renewed_at=NOW, schema_version=2)
+    old = leadership(store, clock, "a:1")
+    for version in range(10):
+        store.write(LEADER, newer, cas=version)
+        ticks(old, clock, 5)
+        assert not old.leads()
+
+    ticks(old, clock, 16)
+
+    assert old.leads()
+
+
+def test_a_malformed_lease_is_written_over_at_once() -> None:
+    """Only the service writes it."""
+    store, clock = MemoryStore(), FakeClock()
+    store.write(LEADER, Anything(), cas=0)
+
+    leadership(store, clock, "a:1").tick()
+
+    assert store.read(Leader, LEADER).version == 2
+
+
+class Anything(Document):
+    """What somebody wrote by mistake."""
+
+    kind = "service"

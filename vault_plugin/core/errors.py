@@ -183,6 +183,10 @@ class BackupServerUnavailable(BackupServerError):
 class StoreError(Error):
     """Vault refused, failed or is away. No class of Vault's ever touches a credential's state."""
 
+    #: What it is about, where that is known: the path under the mount, and what was done there ("read", "write", "list").
+    path: str = ""
+    verb: str = ""
+
 
 class StoreDenied(StoreError):
     """The token is alive but has no right to this path, or login is refused."""
@@ -204,6 +208,8 @@ class DocumentMalformed(StoreError):
     """The document at this path has not the form it must have, or is of a newer version of this program."""
 
     default_remedy = "Write it again, with vb365 tenant set or vb365 server set; if a newer version wrote it, upgrade this one."
+    #: The version that stands there, where it is known: whoever owns the path may write over it with this `cas`.
+    version: int | None = None
 
 
 class VersionConflict(StoreError):

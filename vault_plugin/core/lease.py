@@ -2,6 +2,9 @@
 
 Nobody compares clocks of two machines. The holder rewrites the document; a standby that has seen the *same version* for
 long enough on its own monotonic clock takes it. The holder counts from before its write was sent and stops earlier.
+
+The lease is one document, and its trouble must not be everyone's: one that can't be read as ours is written over, and where
+Vault answers everything else but errors for this path, for long enough, an instance leads without it until it can be had.
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +20,7 @@ LEADER = "leader"
 RENEW_EVERY = timedelta(seconds=5)
 LEADS_FOR = timedelta(seconds=10)
 TAKEN_AFTER = timedelta(seconds=15)
+WITHOUT_AFTER = timedelta(seconds=60)
 
 
 class Leader(Document):
@@ -45,22 +49,26 @@ class Lease:
     free: bool = False
     #: When the newest renewal of ours was begun; None while somebody else holds the lease.
     renewed_at: timedelta | None = None
+    #: Since when Vault has answered, but for this path errors only.
+    failing_since: timedelta | None = None
+    #: For so long that we lead without it.
+    without: bool = False
 
     @property
     def holds(self) -> bool:
         """Tell whether nobody else was seen to hold it since we took it."""
-        return self.renewed_at is not None
+        return self.renewed_at is not None or self.without
 
     def leads(self, now: timedelta) -> bool:
         """Tell whether a call may be begun."""
-        return self.renewed_at is not None and now - self.renewed_at < LEADS_FOR
+        return self.without or (self.renewed_at is not None and now - self.renewed_at < LEADS_FOR)
 
     def renewal_due(self, now: timedelta) -> bool:
         """Tell whether it is time to write again."""
         return self.renewed_at is None or self.version is None or now - self.renewed_at >= RENEW_EVERY
 
     def observed(self, stored: Stored[Leader], now: timedelta) -> "Lease":
-        """Take in what stands there. Somebody else's name ends our hold."""
+        """Take in what stands there. Somebody else's name ends our hold; without the lease, anybody's write does."""
         document = stored.document
         fresh = stored.version != self.seen_version
         ours = document is not None and document.instance == self.instance
@@ -72,7 +80,20 @@ class Lease:
             holder=document.instance if document else "",
             free=document is None or document.released,
             renewed_at=self.renewed_at if ours else None,
+            failing_since=None if fresh else self.failing_since,
+            without=self.without and not fresh,
         )
+
+    def garbled(self, version: int, now: timedelta, *, newer: bool) -> "Lease":
+        """Take in that what stands there isn't ours to read. It is free, but a `newer` program may be leading and renew it."""
+        return replace(self.observed(Stored(version, None), now), free=not newer)
+
+    def failed(self, now: timedelta, *, answers: bool) -> "Lease":
+        """Take in an error; `answers` tells whether Vault answers anything else. If not, nothing is known of the lease."""
+        if not answers:
+            return replace(self, failing_since=self.failing_since if self.without else None)
+        since = now if self.failing_since is None else self.failing_since
+        return replace(self, failing_since=since, without=now - since >= WITHOUT_AFTER)
 
     def may_take(self, now: timedelta) -> bool:
         """Tell whether the lease is ours, free, or was seen unchanged for long enough."""
@@ -84,4 +105,13 @@ class Lease:
 
     def renewed(self, version: int, begun: timedelta) -> "Lease":
         """Note our own write, and when it was begun."""
-        return replace(self, version=version, seen_version=version, seen_at=begun, holder=self.instance, renewed_at=begun)
+        return replace(
+            self,
+            version=version,
+            seen_version=version,
+            seen_at=begun,
+            holder=self.instance,
+            renewed_at=begun,
+            failing_since=None,
+            without=False,
+        )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Assertion, Credential, Purpose, Rung, grant_is_dead
+from vault_plugin.core.deleted import said_of
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -155,6 +156,11 @@ def _in_flight(view: View, now: datetime, policy: Policy) -> Action | None:
     return Action(Do.ATTEMPT, reason, ladder=rungs, purpose=attempt.purpose)
 
 
+def _deleted(view: View, now: datetime, policy: Policy) -> Action | None:
+    text, _ = said_of(view.name, view.credential)
+    return Action(Do.HOLD, Reason.DOCUMENT_DELETED, text=text) if text else None
+
+
 def _revoked(view: View, now: datetime, policy: Policy) -> Action | None:
     return Action(Do.HOLD, Reason.REVOKED) if view.credential.state is State.REVOKED else None
 
@@ -251,9 +257,7 @@ def _idle_at(assertion: Assertion, begun_at: datetime | None, policy: Policy) ->
 
 def _idle(view: View, now: datetime, policy: Policy) -> Action | None:
     assertion = view.credential.assertion
-    if assertion is None or not assertion.refreshable:
-        return None
-    if now < _idle_at(assertion, view.credential.renewal_begun_at, policy):
+    if assertion is None or not assertion.refreshable or now < _idle_at(assertion, view.credential.renewal_begun_at, policy):
         return None
     return Action(Do.ATTEMPT, Reason.KEEP_ALIVE, ladder=(Rung.REASSERT,), purpose=Purpose.KEEP_ALIVE)
 
@@ -268,6 +272,7 @@ def _wait(view: View, now: datetime, policy: Policy) -> Action | None:
 
 
 QUESTIONS: tuple[Question, ...] = (
+    _deleted,  # nothing is written over what an undelete can bring back
     _revoked,  # whatever its spec says
     _removed,  # the spec is gone: destroy nothing, do nothing
     _paused,  # the operator wants silence

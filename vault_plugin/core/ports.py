@@ -34,10 +34,22 @@ class Clock(Protocol):
 
 @dataclass(frozen=True)
 class Stored(Generic[D]):
-    """What stands at a path: the version is the next `cas`; no document means absent (version 0) or deleted."""
+    """What stands at a path: the version is the next `cas`; no document means absent (version 0), deleted or destroyed."""
 
     version: int
     document: D | None
+    #: Its data is gone for good; what is only deleted comes back by ``kv undelete``.
+    destroyed: bool = False
+
+    @property
+    def deleted(self) -> bool:
+        """Tell whether a document stood here that can be brought back."""
+        return self.document is None and self.version > 0 and not self.destroyed
+
+    @property
+    def gone(self) -> bool:
+        """Tell whether a document stood here, deleted or destroyed: that is not the same as none."""
+        return self.document is None and self.version > 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,9 @@ class Store(Protocol):
 
     def destroy(self, model: type[Document], name: str, versions: Sequence[int]) -> None:
         """Destroy these versions for good."""
+
+    def answers(self) -> bool:
+        """Tell whether Vault answers at all now: then an error is that of the object that was asked for. Raises nothing."""
 
 
 class Specs(Protocol):
@@ -184,6 +199,8 @@ class World:
     #: Host name and health port: who takes its own work up again after a restart.
     instance: str
     new_id: Callable[[], str]
+    #: For remedies that name Vault's own commands.
+    mount: str = "MOUNT"
     #: Version and rank of what this process wrote last where only the newest counts (tokens, status, prompts).
     versions: MutableMapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     #: What is known of a server by now.

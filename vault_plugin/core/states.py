@@ -127,6 +127,8 @@ class Reason(StrEnum):
     CONFIGURATION_CHANGED = "ConfigurationChanged"
     CONFIGURATION_REFUSED = "ConfigurationRefused"
     DOCUMENT_MALFORMED = "DocumentMalformed"
+    DOCUMENT_UNREADABLE = "DocumentUnreadable"
+    DOCUMENT_DELETED = "DocumentDeleted"
     SILENT_RETRY = "SilentRetry"
     KEEP_ALIVE = "KeepAlive"
     # How a sign-in ended.

@@ -5,14 +5,15 @@ A request is *metadata*-deleted: a soft delete would leave its name taken.
 
 import heapq
 import json
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from vault_plugin.core.errors import DocumentMalformed, StoreUnavailable, VersionConflict
+from vault_plugin.core.errors import DocumentMalformed, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.names import is_name, is_request_id
 from vault_plugin.core.ports import Letter
 from vault_plugin.core.published import Request
@@ -39,32 +40,72 @@ class Received:
     problem: str = ""
 
 
+class Held(Protocol):
+    """Who is told of paths that answer errors alone, and says how long they are to be left alone."""
+
+    def takes(self, error: StoreError, path: str) -> bool:
+        """Hold the path back; False: it is Vault's trouble, not the path's."""
+
+    def left(self, path: str) -> timedelta:
+        """Return how long the path is to be left alone."""
+
+    def release(self, path: str, *verbs: str) -> None:
+        """Let it go."""
+
+
+class Unheld:
+    """Leaves nothing alone: every round tries again."""
+
+    def __init__(self, store: KvStore) -> None:
+        """Take the store that knows whether Vault answers."""
+        self._store = store
+
+    def takes(self, error: StoreError, path: str) -> bool:
+        """See `Held.takes`."""
+        return bool(path) and error.reason != "NoSuchMount" and self._store.answers()
+
+    def left(self, path: str) -> timedelta:  # noqa: ARG002 - whatever it is
+        """See `Held.left`."""
+        return timedelta(0)
+
+    def release(self, path: str, *verbs: str) -> None:
+        """See `Held.release`."""
+
+
 class Mailbox:
     """``requests/NAME/ID`` of one mount."""
 
-    def __init__(self, store: KvStore) -> None:
-        """Take the store whose mount holds the mailbox."""
+    def __init__(self, store: KvStore, held: Held | None = None) -> None:
+        """Take the store whose mount holds the mailbox. Paths that answer errors alone are told to `held`, and left out."""
         self._store = store
+        self._held = held or Unheld(store)
         self._refused: set[str] = set()
+        #: Where to go on while the mailbox itself can't be listed.
+        self._place = 0
 
-    def waiting(self, besides: Container[str]) -> Iterator[tuple[str, list[Letter]]]:
+    def waiting(
+        self, besides: Container[str], known: Callable[[], Sequence[str]] = tuple
+    ) -> Iterator[tuple[str, list[Letter]]]:
         """Return each tenant's letters, but for tenants `besides`, until a round's 100 are there. `oldest` chooses from them.
+
+        While the mailbox can't be listed as a whole, the folders of tenants that are `known` are looked into in turn.
 
         What can't be a request by its path (a name or id that isn't ours, a folder in a folder) takes nobody's place: it is
         deleted, and reported by its path only.
         """
         taken = 0
-        for key in self._store.keys(Request.kind):
+        for key in self._folders(known):
             name = key.rstrip("/")
             if not is_name(name):
                 self._clear(f"{Request.kind}/{key}")
                 continue
             if name in besides:
                 continue
-            ids = self._store.keys(f"{Request.kind}/{name}") if key.endswith("/") else [""]
+            ids = self._keys(f"{Request.kind}/{name}") if key.endswith("/") else [""]
             for stray in [each for each in ids if not is_request_id(each)][:A_TENANT]:
                 self._clear(f"{Request.kind}/{name}/{stray}" if stray else f"{Request.kind}/{name}")
-            letters = [Letter(name, each) for each in sorted(filter(is_request_id, ids), key=made_at)[:LOOKED_AT]]
+            found = (Letter(name, each) for each in sorted(filter(is_request_id, ids), key=made_at))
+            letters = [letter for letter in found if not self._held.left(_path(letter))][:LOOKED_AT]
             taken += min(len(letters), A_TENANT)
             if taken > A_ROUND:
                 return
@@ -77,7 +118,7 @@ class Mailbox:
         Raises:
             StoreUnavailable, StoreDenied: Vault's trouble.
         """
-        received = filter(None, map(self.read, letters))
+        received = filter(None, map(self._readable, letters))
         return heapq.nsmallest(A_TENANT, received, key=lambda one: (one.created_at, one.letter.id))
 
     def _clear(self, path: str) -> None:
@@ -86,10 +127,50 @@ class Mailbox:
             self._refused.add(path)
             self._store.report("request_refused", path=repr(path))
         if path.endswith("/"):
-            for key in list(self._store.keys(path.rstrip("/")))[:A_TENANT]:
+            for key in self._keys(path.rstrip("/"))[:A_TENANT]:
                 self._clear(f"{path}{key}")
+        elif not self._held.left(path):
+            with self._apart(path):
+                self._store.forget(path)
+
+    def _folders(self, known: Callable[[], Sequence[str]]) -> list[str]:
+        """LIST the mailbox; if that alone answers an error, return the next of the known tenants' folders."""
+        if not self._held.left(f"{Request.kind}/"):
+            with self._apart(f"{Request.kind}/"):
+                return list(self._store.keys(Request.kind))
+        names = known()
+        self._place = 0 if self._place >= len(names) else self._place
+        turn = names[self._place : self._place + A_ROUND]
+        self._place += A_ROUND
+        return [f"{name}/" for name in turn]
+
+    def _keys(self, path: str) -> list[str]:
+        """LIST a folder; nothing is in it while it alone answers an error."""
+        if not self._held.left(f"{path}/"):
+            with self._apart(f"{path}/"):
+                return list(self._store.keys(path))
+        return []
+
+    def _readable(self, letter: Letter) -> Received | None:
+        """Read a letter; one that alone answers an error lies where it is."""
+        with self._apart(_path(letter)):
+            return self.read(letter)
+        return None
+
+    @contextmanager
+    def _apart(self, path: str) -> Iterator[None]:
+        """Hold a path back that alone answers errors, and let it go when it doesn't.
+
+        Raises:
+            StoreUnavailable, StoreDenied: Vault's trouble, not this path's.
+        """
+        try:
+            yield
+        except StoreError as error:
+            if not self._held.takes(error, path):
+                raise
         else:
-            self._store.forget(path)
+            self._held.release(path, "read")
 
     def read(self, letter: Letter) -> Received | None:
         """Return the request, or None if it is gone.

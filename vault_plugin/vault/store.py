@@ -18,7 +18,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from vault_plugin.core.documents import Document
-from vault_plugin.core.errors import StoreDenied, StoreError, StoreUnavailable, VersionConflict
+from vault_plugin.core.errors import DocumentMalformed, StoreDenied, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.ports import D, Stored
 from vault_plugin.core.secret import Secret
 from vault_plugin.patience import Patience
@@ -64,28 +64,32 @@ class KvStore:
         turn = 0
         while True:
             try:
-                version, data = self._read(path)
+                version, data, destroyed = self._read(path)
             except (StoreUnavailable, StoreDenied) as error:
                 if not patient or not self.patience.wait(_pause(turn), may_give_up=False):
                     raise
                 self.report("read_again", path=path, reason=error.reason)
                 turn += 1
             else:
-                return Stored(version, None if data is None else model.from_vault(path, data))
+                try:
+                    return Stored(version, None if data is None else model.from_vault(path, data), destroyed)
+                except DocumentMalformed as error:
+                    error.version = version
+                    raise
 
-    def _read(self, path: str) -> tuple[int, dict[str, Any] | None]:
-        """Tell absent (0), deleted (its version) and document apart; a 404 with error text is a wrong mount."""
+    def _read(self, path: str) -> tuple[int, dict[str, Any] | None, bool]:
+        """Tell absent (0), deleted or destroyed (its version) and document apart; a 404 with error text is a wrong mount."""
         answer = self.raw(path)
         data = answer.data
         metadata = data.get("metadata")
         version = int(metadata.get("version", 0)) if isinstance(metadata, dict) else 0
         content = data.get("data")
         if outcome_of(answer) is Outcome.OK and version and isinstance(content, dict):
-            return version, content
+            return version, content, False
         if version:
-            return version, None
+            return version, None, isinstance(metadata, dict) and metadata.get("destroyed") is True
         if self._nothing_there(answer):
-            return 0, None
+            return 0, None, False
         raise error_of(answer, f"reading {path}")
 
     def raw(self, path: str) -> Answer:
@@ -200,7 +204,7 @@ class KvStore:
     def _lost(self, path: str, cas: int, write_id: str, turn: int) -> tuple[int | None, StoreError, timedelta]:
         """Look whose write stands there."""
         try:
-            version, data = self._read(path)
+            version, data, _ = self._read(path)
         except StoreError as error:
             self.report("write_unclear", path=path, cas=cas, reason=error.reason)
             return None, error, _pause(turn)
@@ -262,6 +266,13 @@ class KvStore:
         answer = self.ask(send, doing)
         if outcome_of(answer) is not Outcome.OK and not nothing_there(answer):
             raise error_of(answer, doing)
+
+    def answers(self) -> bool:
+        """Tell whether Vault answers at all now: one look at our own token."""
+        try:
+            return self.login.alive()
+        except StoreError:
+            return False
 
     def ask(self, send: Callable[[], Answer], doing: str, *, wanted: str = "") -> Answer:
         """Send a request that may be repeated; a dead token is replaced once. A success holds what is `wanted`.

@@ -3,9 +3,10 @@
 import contextlib
 
 from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import StoreError
 from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
-from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, refusal, unchanged_for
+from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, anew, credential_of, refusal, unchanged_for
 from vault_plugin.core.lifecycle.sign_in import PATIENCE, end, wrong_account
 from vault_plugin.core.policy import Action, Do
 from vault_plugin.core.ports import World
@@ -29,6 +30,10 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:
     credential = credential_of(held, world.clock.now())
     if sign_in is None or sign_in.state is not SignInState.APPROVED or sign_in.assertion is None:
         return _orphan(world, name, held.version, credential, seen)
+    if is_deleted(credential):  # it waits until that is undeleted, or the tenant is revoked
+        return Step(Action(Do.HOLD, Reason.DOCUMENT_DELETED), credential)
+    if held.document is None:
+        credential = anew(world, name)
     if credential.sign_in_id == sign_in.id:  # adopted before a crash
         _close(world, name, stored.version, sign_in, credential)
         return None

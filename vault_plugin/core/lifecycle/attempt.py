@@ -22,6 +22,7 @@ from vault_plugin.core.credential import (
     Rung,
     TokenPair,
 )
+from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import (
     AuthorizationServerError,
     BackupServerError,
@@ -168,6 +169,7 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
     reason = Reason.SIGNED_IN if signed_in else Reason.REASSERTED if entry.renewed else ACCEPTED_BY[rung]
 
     def change(current: Credential) -> Credential | None:
+        current = _known(run, current)
         if current.state is State.REVOKED or current.generation > entry.generation:
             return None
         if signed_in:
@@ -181,6 +183,11 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
     if useless:
         _logout(world, run, pair)
     return Step(action, stands, called=rung, superseded=True, logged_out=useless)
+
+
+def _known(run: Run, current: Credential) -> Credential:
+    """Return what stands; where that was deleted, what this process knew last: nobody else has what it got meanwhile."""
+    return run.credential if is_deleted(current) else current
 
 
 def _useless(rung: Rung, session: str, current: Credential) -> bool:
@@ -217,6 +224,7 @@ def _renewed(world: World, run: Run, action: Action, assertion: Assertion) -> St
     entry = run.attempt
 
     def change(current: Credential) -> Credential | None:
+        current = _known(run, current)
         held = current.assertion
         newer = held is not None and held.obtained_at > assertion.obtained_at
         if current.state is State.REVOKED or current.sign_in_id != run.grant.sign_in_id or newer:

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import BindingRefused
+from vault_plugin.core.deleted import DeletedCredential, is_deleted
+from vault_plugin.core.errors import BindingRefused, StoreError
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.policy import View
 from vault_plugin.core.ports import Stored, World
-from vault_plugin.core.tenants import Binding, bind, changed_fields, check_allowed
+from vault_plugin.core.published import Token
+from vault_plugin.core.states import State
+from vault_plugin.core.tenants import Binding, TenantSpec, bind, changed_fields, check_allowed
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,41 @@ def unchanged_for(credential: Credential, seen: Seen) -> timedelta:
 
 
 def credential_of(stored: Stored[Credential], now: datetime) -> Credential:
-    """Return the credential that stands there, or an empty one."""
+    """Return the credential that stands there, or an empty one; for a deleted one, what must not be written."""
+    if stored.deleted:
+        return DeletedCredential(since=now, version=stored.version)
     return stored.document or Credential(since=now)
+
+
+def anew(world: World, name: str) -> Credential:
+    """Return an empty credential to begin with where none can be had back.
+
+    Consumers may hold a token of one that stood here: only a higher generation is published over it.
+
+    Raises:
+        StoreError: Vault's trouble.
+    """
+    token = world.store.read(Token, name).document
+    return Credential(since=world.clock.now(), generation=token.generation if token else 0)
+
+
+def spec_of(world: World, name: str, credential: Credential) -> TenantSpec | None:
+    """Return the tenant; None where it can't be read and nothing is sent for this credential, whatever it says.
+
+    Raises:
+        StoreError: it can't be read.
+    """
+    try:
+        return world.specs.tenant(name)
+    except StoreError:
+        if credential.state is State.REVOKED or is_deleted(credential):
+            return None
+        raise
 
 
 def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SEEN) -> View:
     """Return what the policy needs to know of this credential."""
-    tenant = world.specs.tenant(name)
+    tenant = spec_of(world, name, credential)
     refused = world.specs.problem(name)
     changed: tuple[str, ...] = ()
     if tenant is not None:
@@ -59,6 +90,12 @@ def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SE
         facts=facts_of(world, credential),
         set_back=seen.set_back,
     )
+
+
+def assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:
+    """Return what the policy needs, as if this were the tenant's document and nothing had changed since the sign-in."""
+    facts = world.facts(credential.binding.server) if credential.binding else world.facts("")
+    return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back)
 
 
 def facts_of(world: World, credential: Credential) -> ServerFacts:

@@ -49,6 +49,8 @@ def offer(
 ) -> tuple[Credential, bool]:
     """Offer a change until it is stored or superseded (`change` returns None). Never gives up unless told when.
 
+    Where somebody else wrote and it was deleted then, `change` is asked with what stands for that: it must not be written.
+
     Returns:
         The credential that stands now, and whether it is what was offered.
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from vault_plugin.core.credential import Credential, Failure, Probe, Rung
+from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import BackupServerError, EndpointRefused, TokenRejected
 from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.lifecycle.attempt import Step
@@ -113,4 +114,6 @@ def _store(world: World, name: str, change: Callable[[Credential], Credential | 
     """Write what was found into whatever stands by now, unless it says nothing of that; return what stands."""
     stored = world.store.read(Credential, name)
     current = credential_of(stored, world.clock.now())
+    if is_deleted(current):
+        return current
     return offer(world, name, stored.version, current, change, give_up_after=PATIENCE)[0]

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential
+from vault_plugin.core.deleted import is_deleted, said_of
 from vault_plugin.core.errors import AuthorizationServerError, BackupServerError
 from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.lifecycle import sign_in as signing_in
-from vault_plugin.core.lifecycle.gather import credential_of, refusal, view_of
+from vault_plugin.core.lifecycle.gather import anew, credential_of, refusal, view_of
 from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.publish import publish
 from vault_plugin.core.policy import full_ladder
-from vault_plugin.core.ports import World
+from vault_plugin.core.ports import Stored, World
 from vault_plugin.core.published import Action, Prompt, Request, Token
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import State
@@ -20,6 +21,11 @@ from vault_plugin.core.tenants import bind
 
 #: A sign-in or rotation that is older when first seen is nobody's wish any more.
 STALE_AFTER = timedelta(minutes=10)
+#: What may be asked for while the credential's document is deleted: none of it needs what stood there.
+DESPITE_DELETION = frozenset({"cancel", "revoke", "remove"})
+
+
+GRANT_LIVES = "Microsoft's grant lives until the tenant's administrator revokes the user's sessions."
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ def handle(world: World, asked: Asked) -> Handled:
         if asked.request.action in ("revoke", "remove"):
             _clean_up(world, asked.name)
         return known
+    if asked.request.action not in DESPITE_DELETION and (text := _deleted(world, asked.name)):
+        return entry.replace(outcome="Refused", text=text)
     if asked.request.action in ("sign-in", "rotate") and now - asked.created_at > STALE_AFTER:
         return _note(world, asked.name, entry.replace(outcome="Expired", text="older than 10 minutes; ask again"))
     return VERBS[asked.request.action](world, asked, entry)
@@ -58,15 +66,24 @@ def _known(world: World, asked: Asked) -> Handled | None:
     return next((entry for entry in handled if entry.id == asked.id), None)
 
 
-def _note(world: World, name: str, entry: Handled) -> Handled:
-    """Store the outcome of a request that changed nothing else."""
+def _deleted(world: World, name: str) -> str:
+    """Return what is said of a credential whose document was deleted, or an empty text."""
     stored = world.store.read(Credential, name)
-    now = world.clock.now()
+    text, remedy = said_of(name, credential_of(stored, world.clock.now()))
+    return f"{text}. {remedy}" if text else ""
 
-    def change(current: Credential) -> Credential:
-        return current.replace(handled=keep_handled(current.handled, entry))
 
-    offer(world, name, stored.version, credential_of(stored, now), change)
+def _note(world: World, name: str, entry: Handled) -> Handled:
+    """Store the outcome of a request that changed nothing else. Where the document was deleted, status alone tells it."""
+    stored = world.store.read(Credential, name)
+    if stored.deleted:
+        return entry
+    credential = stored.document or anew(world, name)
+
+    def change(current: Credential) -> Credential | None:
+        return None if is_deleted(current) else current.replace(handled=keep_handled(current.handled, entry))
+
+    offer(world, name, stored.version, credential, change)
     return entry
 
 
@@ -107,22 +124,26 @@ def _rotate(world: World, asked: Asked, entry: Handled) -> Handled:
     if problem:
         return _note(world, asked.name, entry.replace(outcome="Refused", text=problem))
     accepted = entry.replace(outcome="Accepted")
-    offer(world, asked.name, stored.version, credential, lambda current: current.asked(accepted))
+
+    def change(current: Credential) -> Credential | None:
+        return None if is_deleted(current) else current.asked(accepted)
+
+    offer(world, asked.name, stored.version, credential, change)
     return accepted
 
 
 def _revoke(world: World, asked: Asked, entry: Handled) -> Handled:
     """Log out, leave a tombstone, destroy what stood there. Microsoft's grant must be revoked by the tenant's admin."""
     stored = world.store.read(Credential, asked.name)
-    credential = credential_of(stored, world.clock.now())
+    credential = stored.document or anew(world, asked.name)
     sign_in = world.store.read(SignIn, asked.name).document
     if sign_in is not None and sign_in.state is not SignInState.ENDED:
         signing_in.cancel(world, asked.name, sign_in.id, _part_of(entry), approved_too=True)
-    text = _log_out(world, credential)
+    text = f"{_lost(asked.name, stored)} {GRANT_LIVES}" if stored.gone else _log_out(world, credential)
     done = entry.replace(outcome="Revoked", text=text)
 
     def change(current: Credential) -> Credential:
-        revoked = current.revoked(world.clock.now())
+        revoked = (credential if is_deleted(current) else current).revoked(world.clock.now())
         return revoked.replace(handled=keep_handled(revoked.handled, done))
 
     offer(world, asked.name, stored.version, credential, change)
@@ -137,16 +158,21 @@ def _part_of(entry: Handled) -> Handled:
 
 def _log_out(world: World, credential: Credential) -> str:
     """End the session at Veeam, best effort, and say what is left to do."""
-    left = "Microsoft's grant lives until the tenant's administrator revokes the user's sessions."
     pair, binding = credential.pair, credential.binding
     server = world.specs.server(binding.server) if binding else None
     if pair is None or server is None:
-        return left
+        return GRANT_LIVES
     try:
         world.veeam.logout(server, pair.access_token)
     except BackupServerError as error:
-        return f"Veeam's session could not be ended ({error.reason}); it ends by itself at {pair.expires_at}. {left}"
-    return left
+        return f"Veeam's session could not be ended ({error.reason}); it ends by itself at {pair.expires_at}. {GRANT_LIVES}"
+    return GRANT_LIVES
+
+
+def _lost(name: str, stored: Stored[Credential]) -> str:
+    """Say that what would have ended Veeam's session couldn't be read any more."""
+    how = "deleted" if stored.deleted else "destroyed"
+    return f"credentials/{name} was {how}, so Veeam's session couldn't be ended; it ends by itself."
 
 
 def _clean_up(world: World, name: str) -> None:
@@ -156,8 +182,9 @@ def _clean_up(world: World, name: str) -> None:
         publish(world, name, stored.document)
         world.store.destroy(Credential, name, _older(stored.version))
     for model in (Token, SignIn, Prompt):
-        version = world.store.read(model, name).version
-        world.store.destroy(model, name, _older(version))
+        standing = world.store.read(model, name)
+        gone = [standing.version] if standing.gone else []
+        world.store.destroy(model, name, [*_older(standing.version), *gone])
 
 
 def _older(version: int) -> range:

@@ -29,6 +29,8 @@ class Polled:
 
     sign_in: SignIn | None
     known: bool = True
+    #: Somebody deleted it: it has ended as if it were cancelled.
+    gone: bool = False
     #: Don't ask again before this has passed.
     wait: timedelta = timedelta(0)
     error: AuthorizationServerUnavailable | None = None
@@ -95,6 +97,11 @@ def show(world: World, name: str, sign_in: SignIn) -> None:
     write_latest(world, name, prompt, replaces_always, patience=PATIENCE)
 
 
+def hide(world: World, name: str) -> None:
+    """Empty the prompt of a sign-in whose document is gone."""
+    write_latest(world, name, Prompt(), lambda old: bool(old.sign_in_id or old.user_code), patience=PATIENCE)
+
+
 def poll(world: World, name: str, *, known: bool) -> Polled:
     """Ask Microsoft once, if it is time. `known`: this process knows the answer to the poll before.
 
@@ -105,7 +112,7 @@ def poll(world: World, name: str, *, known: bool) -> Polled:
     now = world.clock.now()
     sign_in = stored.document
     if sign_in is None or sign_in.state is not SignInState.PENDING or sign_in.device_code is None:
-        return Polled(sign_in)
+        return Polled(sign_in, gone=stored.gone)
     if sign_in.poll_at(now) > now:
         return Polled(sign_in, known=known)
     tenant = world.specs.tenant(name)
@@ -150,7 +157,9 @@ def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: Po
             stored = world.store.read(SignIn, name, patient=True)
             standing, version = stored.document, stored.version
             if standing is None or standing.id != sign_in.id or not _still_counts(standing, answer):
-                return Polled(standing)  # a newer sign-in stands, or this one is over: what came late is dropped
+                return Polled(
+                    standing, gone=stored.gone
+                )  # a newer sign-in stands, or this one is over: what came late is dropped
             current = standing
         else:
             return Polled(after)

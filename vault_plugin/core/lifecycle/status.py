@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential, Failure, Rung
+from vault_plugin.core.deleted import said_of
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
@@ -12,7 +13,7 @@ from vault_plugin.core.names import fill
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import LastError, RequestStatus, SignInStatus, Status
-from vault_plugin.core.sign_in import SignIn
+from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.timing import ZERO, Policy, budget_left
 
@@ -38,12 +39,42 @@ def seen(sign_in: SignIn | None) -> SignInSeen:
     return SignInSeen(_sign_in_status(sign_in), _outcomes(sign_in.handled)) if sign_in else SignInSeen()
 
 
-def write_status(world: World, name: str, credential: Credential, sign_in: SignInSeen, delay: timedelta = ZERO) -> None:
-    """Write ``status/NAME``, best effort: nothing depends on it. `delay` is the lane's present one."""
+def seen_gone(world: World, name: str, known: SignInSeen | None) -> SignInSeen:
+    """Return what a status tells of a sign-in that somebody deleted: as it was told last, and cancelled."""
+    if known is None or known.newest is None:
+        told = world.store.read(Status, name).document
+        known = SignInSeen(told.sign_in, known.requests if known else ()) if told else SignInSeen()
+    newest, text = known.newest, f"sign-ins/{name} was deleted"
+    if newest is None or newest.ended_at is not None:
+        return known
+    ended = {"state": SignInState.ENDED.value, "outcome": Reason.CANCELLED.value, "ended_at": world.clock.now(), "text": text}
+    return SignInSeen(newest.replace(**ended), known.requests)
+
+
+def write_status(
+    world: World,
+    name: str,
+    credential: Credential,
+    sign_in: SignInSeen,
+    delay: timedelta = ZERO,
+    beside: tuple[str, str] = ("", ""),
+) -> None:
+    """Write ``status/NAME``, best effort: nothing depends on it.
+
+    `delay` is the lane's present one; `beside` is a text with its remedy of what is wrong beside the credential.
+    """
     now = world.clock.now()
     view = view_of(world, name, credential)
     status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
-    write_latest(world, name, status, replaces_always, patience=PATIENCE)
+    text, remedy = beside
+    status = status.replace(text="; ".join(filter(None, (status.text, text))), remedy=status.remedy or remedy)
+    write_told(world, name, status)
+
+
+def write_told(world: World, name: str, status: Status) -> None:
+    """Write a status whose remedies name the mount."""
+    named = status.remedy.replace("-mount=MOUNT", f"-mount={world.mount}")
+    write_latest(world, name, status.replace(remedy=named), replaces_always, patience=PATIENCE)
 
 
 def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, policy: Policy, delay: timedelta) -> Status:
@@ -62,6 +93,7 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
 
     text = action.text or (shown.text if shown else "")
     remedy = HOLDS.get(action.reason, "") if held else (shown.remedy if shown else _remedy(credential))
+    remedy = said_of(view.name, credential)[1] or remedy
     if credential.distrusted and credential.state in (State.ACTIVE, State.ROTATING) and not held:
         wrong = credential.disproved == credential.generation
         text, remedy = (DISPROVED, _DISPROVED_REMEDY) if wrong else (UNPROVED, _UNPROVED_REMEDY)
@@ -107,6 +139,7 @@ HOLDS = {
     Reason.PAUSED: "Resume it: vb365 tenant resume NAME.",
     Reason.CONFIGURATION_CHANGED: "Set the fields back, or sign in anew: vb365 sign-in NAME.",
     Reason.CONFIGURATION_REFUSED: "Correct the tenant or the service's settings.",
+    Reason.DOCUMENT_DELETED: "",  # it names the version
 }
 
 
