@@ -34,7 +34,7 @@ from vault_plugin.veeam.client import VeeamClient
 
 log = structlog.get_logger()
 
-FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=1)
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(seconds=10)
 LEASE_INTERVAL = timedelta(seconds=1)
 LOOK = 0.1
 #: What the store reports of a write that isn't taken, or perhaps not.

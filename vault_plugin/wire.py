@@ -182,11 +182,11 @@ def _insecure(error: Exception) -> NoAnswer:
 def _broken(error: Exception) -> NoAnswer:
     """Tell a connection that was never made from one that broke."""
     names = {type(cause).__name__ for cause in tls.chain(error)}
+    if "ProxyError" in names:
+        return NoAnswer("the proxy can't be reached, or refused", "ProxyError", sent=False)
     if names & {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError"}:
         text = "its name can't be resolved" if "NameResolutionError" in names else "connection refused or no route"
         return NoAnswer(text, "ConnectionFailed", sent=False)
-    if "ProxyError" in names:
-        return NoAnswer("the proxy refused", "ProxyError", sent=False)
     if names & {"ReadTimeoutError", "TimeoutError"}:
         return NoAnswer("no whole answer in time", "Timeout", sent=True)
     if (trouble := tls.trouble_of(error)) is not None:

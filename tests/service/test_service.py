@@ -317,3 +317,20 @@ def test_trouble_with_vault_at_start_is_said_and_tried_again(
     assert deployment.get("/readyz") == 503
     assert deployment.get("/livez") == 200
     assert deployment.stop() == 0
+
+
+def test_a_refused_login_is_tried_once_and_a_new_file_helps(deployment: Deployment) -> None:
+    """The process stays up and isn't ready; a restart loop, or a loop of its own, would lock the role for every replica."""
+    file = deployment.directory / "secret-id"
+    good = file.read_text()
+    file.write_text("0193b5a0-0000-4000-8000-000000000000")
+    deployment.start(ready=False)
+    deployment.wait_for("the refusal", lambda: deployment.events("vault_trouble"), 15)
+    time.sleep(5)
+    assert deployment.get("/readyz") == 503
+    assert deployment.get("/livez") == 200
+    assert deployment.metric(f'vb365_vault_requests_total{{kind="POST approle-{deployment.mount}/login"}}') == 1
+
+    file.write_text(good)
+    deployment.wait_for("readiness", lambda: deployment.get("/readyz") == 200, 15)
+    assert deployment.stop() == 0

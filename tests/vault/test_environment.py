@@ -160,6 +160,9 @@ def test_requests_go_through_the_proxy_that_is_set(served: Server, authority: Au
     assert ask(**trusted, VAULT_HTTP_PROXY=proxy.url).status == 200
     assert proxy.tunnels == [f"localhost:{served.port}"] * 2
     assert trouble(VAULT_ADDR=served.url, VAULT_PROXY_ADDR=proxy.url).reason == "CertificateNotTrusted"
+    for address in (served.url, "http://vault.example:8200"):
+        error = trouble(VAULT_ADDR=address, VAULT_PROXY_ADDR="http://127.0.0.1:1")
+        assert (error.reason, "VAULT_PROXY_ADDR" in error.remedy()) == ("ProxyError", True)
     proxy.close()
 
 
