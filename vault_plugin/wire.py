@@ -63,7 +63,7 @@ class Session:
         self, prepared: requests.PreparedRequest, timeout: tuple[float, float], *, verify: str | bool
     ) -> requests.Response:
         """Send a request, and return the answer before its body was read."""
-        origin = requests.compat.urljoin(prepared.url or "", "/")
+        origin = "/".join((prepared.url or "").split("/", 3)[:3]) + "/"
         if (origin, verify) not in self._environment:
             self._environment[origin, verify] = self._settings(origin, verify)
         return self._adapter.send(prepared, timeout=timeout, **self._environment[origin, verify])
