@@ -14,7 +14,7 @@ from scheduler.rotations import Rotations
 from scheduler.sign_ins import SignIns
 from scheduler.specs import SpecCache
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import StoreError, VersionConflict
+from vault_plugin.core.errors import DocumentMalformed, StoreError, VersionConflict
 from vault_plugin.core.names import is_name
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import Prompt, Status, Token
@@ -137,8 +137,10 @@ class Reading:
         except StoreError as error:
             if not self._held.takes(error, f"{kind}/{name}"):
                 raise
-        except Exception:
+        except Exception as broken:
             log.exception("tenant_broke", tenant=name)
+            text = f"{kind}/{name} can't be taken up ({type(broken).__name__}); the log has the rest"
+            self._held.takes(DocumentMalformed(text, remedy="Report this as a bug."), f"{kind}/{name}")
 
     def try_held(self) -> None:
         """Try again what is held back and whose time has come."""

@@ -121,7 +121,7 @@ class TimedAdapter(HTTPAdapter):
     ) -> Any:  # noqa: ANN401 - requests' own
         """Name a connection by its trust, too."""
         host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, self._trust or pool
+        return host, (self._trust or pool) if host["scheme"] == "https" else {}
 
 
 def _bound(manager: Any) -> Any:  # noqa: ANN401 - urllib3's pool manager

@@ -146,6 +146,8 @@ def exchange(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
         if (cause := tls.trouble_of(error)) is not None:
             raise NoAnswer(cause.text, cause.reason, cause.remedy, sent=cause.sent) from None
         raise NoAnswer(f"the answer broke off ({type(error).__name__})", "AnswerBroken", sent=True) from None
+    except UnicodeError:
+        raise NoAnswer("a name in its address can't be used", "ConnectionFailed", sent=False) from None
     except OSError:  # requests' own word for a CA bundle that isn't there
         remedy = "Correct VB365_CA_BUNDLE."
         raise NoAnswer("the CA bundle can't be read", "CaBundleUnreadable", remedy, sent=False) from None

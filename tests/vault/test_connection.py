@@ -111,6 +111,25 @@ def test_a_namespace_that_is_ignored_is_refused_before_anything_is_written(vault
     assert vault.request("GET", f"sys/policies/acl/{mount}-service").status_code == 404
 
 
+def test_only_vaults_own_word_lets_a_namespace_pass(serve: Callable[[Handler], Server]) -> None:
+    """A load balancer's page in place of sys/health says nothing: it is asked again, and nothing else is sent meanwhile."""
+    asked: list[str] = []
+
+    def vault(request: Request) -> Response:
+        asked.append(request.path)
+        if len(asked) == 1:
+            return Response(502, b"<html>")
+        if request.path == "/v1/sys/health":
+            return json_response(200, {"initialized": True, "enterprise": False})
+        return json_response(200, {"request_id": "1", "data": {"version": 1}})
+
+    connection = connected(serve(vault).url, VAULT_NAMESPACE="team")
+    with pytest.raises(ConfigurationError, match="namespace"):
+        store_of(connection).write("acme", TenantSpec(server="vbr"), cas=0)
+    connection.close()
+    assert asked == ["/v1/sys/health"] * 2
+
+
 def test_a_namespace_that_isnt_there_is_told(serve: Callable[[Handler], Server]) -> None:
     """Not taken for a missing mount, and never for an empty one."""
 

@@ -78,7 +78,7 @@ def test_bao_wins_over_vault_and_all_supported_variables_are_read() -> None:
     [{"VAULT_MFA": "1"}, {"BAO_WRAP_TTL": "1"}, {"VAULT_SRV_LOOKUP": "true"}, {"VAULT_RATE_LIMIT": "20"},
      {"VAULT_SKIP_VERIFY": "perhaps"}, {"VAULT_ADDR": "vault:8200"}, {"VAULT_ADDR": "https://vault:99999"},
      {"VAULT_ADDR": "https://va\u00fclt:8200"}, {"VAULT_ADDR": "https://vault:8200/ui?x"}, {"VAULT_ADDR": "unix://"},
-     {"VAULT_CLIENT_TIMEOUT": "soon"}, {"VAULT_PROXY_ADDR": "socks5://127.0.0.1:1080"}, {"VAULT_PROXY_ADDR": "http://"}],
+     {"VAULT_CLIENT_TIMEOUT": "soon"}, {"VAULT_PROXY_ADDR": "socks5://127.0.0.1:1080"}, {"VAULT_PROXY_ADDR": "http://"}, {"VAULT_TLS_SERVER_NAME": "a..b"}],
 )  # fmt: skip
 def test_what_vaults_client_obeys_and_we_dont_is_an_error_and_not_silence(environment: dict[str, str]) -> None:
     """It names the variable."""
@@ -217,6 +217,7 @@ def test_a_folder_of_plain_pem_files_is_trusted(served: Server, authority: Autho
     (tmp_path / "another.crt").write_bytes(trustme.CA().cert_pem.bytes())
     assert trouble(VAULT_ADDR=served.url, VAULT_CAPATH=str(tmp_path)).reason == "CertificateNotTrusted"
     (tmp_path / "below" / "ours.pem").write_text(authority.pem)
+    assert "hunter2" not in repr(read({"VAULT_ADDR": served.url, "VAULT_PROXY_ADDR": "http://svc:hunter2@proxy:3128"}))
 
     assert ask(VAULT_ADDR=served.url, VAULT_CAPATH=str(tmp_path)).status == 200
     assert ask(VAULT_ADDR=served.url, VAULT_CACERT_BYTES=authority.pem, VAULT_CACERT=str(tmp_path / "none")).status == 200
@@ -251,6 +252,14 @@ def test_a_ca_that_is_renewed_is_taken_up(served: Server, authority: Authority, 
     ca.write_text("half a certif")
     assert connection.get("/v1/sys/seal-status").status == 200
     connection.close()
+
+
+def test_the_trust_holds_where_plain_http_leads_to_https(served: Server, authority: Authority) -> None:
+    """A balancer that sends on to the active node."""
+    front = Server(lambda request: Response(307, b"", {"Location": f"{served.url}{request.path}"}))
+    assert ask(VAULT_ADDR=front.url, VAULT_CACERT=str(authority.ca_file)).status == 200
+    assert trouble(VAULT_ADDR=front.url).reason == "CertificateNotTrusted"
+    front.close()
 
 
 def test_tls_trouble_says_what_it_is(served: Server, authority: Authority) -> None:

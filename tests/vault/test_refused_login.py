@@ -1,5 +1,6 @@
 """A refused login is no weather: Vault's lockout counts each try, for every replica. A login that doesn't help is no cure."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -119,6 +120,36 @@ def test_a_file_that_holds_no_secret_id_is_told_by_name(approle: Approle, conten
     with pytest.raises(ConfigurationError, match="secret-id"):
         approle.login.ensure(at(0))
     assert approle.logins() == 0
+
+
+@pytest.mark.parametrize("text", ["namespace not found", 'no handler for route "auth/x/login". route entry not found.'])
+def test_what_reached_no_role_is_tried_again_soon(approle: Approle, text: str) -> None:
+    """No lockout counts it: what isn't there yet may be there in a minute."""
+    approle.file.write_text(approle.secret_id)
+    answer = Response(404, json.dumps({"errors": [text]}).encode())
+    approle.proxy.tricks.append(Trick("POST", "/login", "answer", response=answer))
+    for moment in (0, 10, 29):
+        with pytest.raises(StoreDenied):
+            approle.login.ensure(at(moment))
+    approle.login.ensure(at(31))
+    assert approle.logins() == 2
+
+
+def test_a_login_that_lacks_its_file_is_vaults_trouble_to_whoever_asks(approle: Approle, vault: VaultServer) -> None:
+    """The token dies while the file is gone: reads and lists say so by errors that rounds know, and all goes on when it is back."""
+    approle.file.write_text(approle.secret_id)
+    approle.login.ensure(at(0))
+    assert approle.connection.token is not None
+    vault.api("POST", "auth/token/revoke", {"token": approle.connection.token.reveal()})
+    approle.file.unlink()
+    store = KvStore(approle.connection, approle.login, approle.plan.mount)
+    for ask in (lambda: store.read(Credential, "acme"), lambda: store.names(Credential)):
+        with pytest.raises(StoreDenied, match="secret-id"):
+            ask()
+    assert not store.answers()
+
+    approle.file.write_text(approle.secret_id)
+    assert store.read(Credential, "acme").version == 0
 
 
 def test_a_login_that_does_not_help_proves_that_rights_are_missing(approle: Approle, vault: VaultServer) -> None:

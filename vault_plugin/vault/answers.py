@@ -173,6 +173,7 @@ NO_ANSWER: Final = {
     "TlsFailed": "Check VAULT_ADDR (--address), and which versions of TLS Vault offers.",
     "ProxyError": "Check the proxy: VAULT_PROXY_ADDR, HTTPS_PROXY; except Vault from it with NO_PROXY.",
     "VaultRedirects": "Set VAULT_ADDR to the active node's address, or to a load balancer that knows it.",
+    "HealthUnknown": "Only sys/health tells whether this Vault knows the namespace that is set: let it through to Vault.",
     "Timeout": "Check that Vault runs and isn't overloaded: vault status. VAULT_CLIENT_TIMEOUT gives it longer.",
 }
 

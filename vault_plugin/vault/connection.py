@@ -225,7 +225,12 @@ class Connection(Adapter):  # type: ignore[misc]  # hvac has no annotations
         everywhere = {"standbyok": "true", "perfstandbyok": "true"}
         call = Call("GET", HEALTH, {}, everywhere, None, listing=False, token=None, anonymous=True)
         until = time.monotonic() + self.settings.total_timeout.total_seconds()
-        answer = self._send(call, self._headers(call, "", forwarding=False), until)
+        try:
+            answer = self._send(call, self._headers(call, "", forwarding=False), until)
+        except NoAnswer as error:
+            raise NoAnswer(str(error), error.reason) from None  # this isn't the call that is to be sent again
+        if "initialized" not in answer.body:
+            raise NoAnswer(f"{self.settings.address}: sys/health isn't Vault's (status {answer.status})", "HealthUnknown")
         if answer.body.get("enterprise") is False:
             msg = f"a namespace is set ({self.namespace}), and this Vault is of the community edition, which knows none"
             remedy = "Unset VAULT_NAMESPACE (--namespace): everything would be served from the root namespace."

@@ -7,7 +7,7 @@ Sources: developer.hashicorp.com/vault/docs/commands, "Environment variables"; O
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
@@ -49,7 +49,7 @@ class VaultSettings:
     client_key: str = ""
     skip_verify: bool = False
     tls_server_name: str = ""
-    proxies: tuple[tuple[str, str], ...] = ()
+    proxies: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     follow_redirects: bool = True
     connect_timeout: timedelta = timedelta(seconds=3)
     answer_timeout: timedelta = timedelta(seconds=10)
@@ -96,7 +96,7 @@ def read(environment: Mapping[str, str]) -> VaultSettings:
         client_cert=text("CLIENT_CERT"),
         client_key=text("CLIENT_KEY"),
         skip_verify=switched("SKIP_VERIFY"),
-        tls_server_name=text("TLS_SERVER_NAME"),
+        tls_server_name=_server_name(*values.get("TLS_SERVER_NAME", ("VAULT_TLS_SERVER_NAME", ""))),
         proxies=tuple(proxy_for(address, text("PROXY_ADDR") or text("HTTP_PROXY"), environment).items()),
         follow_redirects=not switched("DISABLE_REDIRECTS"),
         answer_timeout=waiting,
@@ -154,6 +154,17 @@ def _address(variable: str, value: str) -> str:
     if not (usable and plain):
         msg = f"{variable} must be like https://vault.example.com:8200 (or unix:///run/vault-agent.sock)"
         raise ConfigurationError(msg)
+    return text
+
+
+def _server_name(variable: str, value: str) -> str:
+    """Return a name that a certificate may be for."""
+    text = value.strip()
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        msg = f"{variable} must be a host's name like vault.example.com"
+        raise ConfigurationError(msg) from None
     return text
 
 

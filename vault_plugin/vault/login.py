@@ -29,6 +29,8 @@ Method = Literal["token", "approle", "kubernetes", "jwt", "none"]
 KUBERNETES_JWT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 #: A refusal is repeated after so long, though the file is the same.
 REPEATED_AFTER = {"approle": timedelta(hours=2), "kubernetes": timedelta(seconds=30), "jwt": timedelta(seconds=30)}
+#: And one that reached no role (no such namespace or mount) after so long: no lockout counts it.
+NO_ROLE_AFTER = timedelta(seconds=30)
 #: A login whose token isn't known to live either changed nothing: it isn't repeated before so long.
 REPEATED_USELESS_AFTER = timedelta(seconds=60)
 
@@ -59,10 +61,10 @@ class LoginSettings:
 
 @dataclass(frozen=True)
 class _Refused:
-    """A definite refusal: of what, when (monotonic), and what was said of it."""
+    """A definite refusal: of what, until when (monotonic) it isn't repeated, and what was said of it."""
 
     proof: Secret
-    at: timedelta
+    until: timedelta
     error: StoreDenied
 
 
@@ -183,7 +185,7 @@ class Login:
             raise refusals.without_login(settings.method)
         proof = Secret(_file(settings.file))
         refused = self._refused
-        if refused and refused.proof == proof and monotonic - refused.at < REPEATED_AFTER[settings.method]:
+        if refused and refused.proof == proof and monotonic < refused.until:
             raise refused.error
         doing = f"logging in at auth/{settings.at}"
         answer = answered(lambda: self._sent(proof), doing, connection.patience)
@@ -197,10 +199,10 @@ class Login:
                 self._end(replaced)  # it may have lacked rights only: it must not live on
             return
         if definite(answer):
-            self._refused = _Refused(
-                proof, monotonic, refusals.of_login(answer, settings.method, settings.at, settings.role, proof)
-            )
-            raise self._refused.error
+            after = NO_ROLE_AFTER if outcome_of(answer) is Outcome.MISSING else REPEATED_AFTER[settings.method]
+            error = refusals.of_login(answer, settings.method, settings.at, settings.role, proof)
+            self._refused = _Refused(proof, monotonic + after, error)
+            raise error
         raise error_of(answer, doing)
 
     def _sent(self, proof: Secret) -> Answer:

@@ -14,11 +14,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
 from vault_plugin.core.documents import Document
-from vault_plugin.core.errors import DocumentMalformed, StoreDenied, StoreError, StoreUnavailable, VersionConflict
+from vault_plugin.core.errors import (
+    ConfigurationError,
+    DocumentMalformed,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+    VersionConflict,
+)
 from vault_plugin.core.ports import D, Stored
 from vault_plugin.core.secret import Secret
 from vault_plugin.patience import Patience
@@ -94,13 +102,8 @@ class KvStore:
 
     def raw(self, path: str) -> Answer:
         """Return what Vault answers to a read of a path of the mount."""
-
-        def send() -> Answer:
-            read = self.connection.kv.read_secret_version
-            answer: Answer = read(path, mount_point=self.mount, raise_on_deleted_version=True)
-            return answer
-
-        return self.ask(send, f"reading {path}", wanted="data")
+        read = partial(self.connection.kv.read_secret_version, path, mount_point=self.mount, raise_on_deleted_version=True)
+        return self.ask(read, f"reading {path}", wanted="data")
 
     def names(self, model: type[Document]) -> Sequence[str]:
         """Return the names under ``KIND/``, unchecked, folders without their slash."""
@@ -119,15 +122,14 @@ class KvStore:
     def _nothing_there(self, answer: Answer) -> bool:
         """Tell whether Vault says that nothing stands there. Any web server may say so: see once that it is a Vault.
 
-        Raises:
-            StoreUnavailable: it isn't.
+        Raises StoreUnavailable where it isn't.
         """
         if not nothing_there(answer):
             return False
         if not self.connection.proved:
             doing = "asking whether this is a Vault"
-            asked = self.ask(self.connection.auth.token.lookup_self, doing)
-            if outcome_of(asked) is not Outcome.OK:
+            asked = answered(self.connection.auth.token.lookup_self, doing, self.patience)
+            if outcome_of(asked) not in (Outcome.OK, Outcome.ASK_SELF):  # a token may lack the right to look
                 remedy = "Correct VAULT_ADDR (--address): scheme, host and port of Vault, and no path of our own."
                 raise StoreUnavailable(f"{self.connection.settings.address} isn't a Vault", reason="NotVault", remedy=remedy)
         return True
@@ -145,7 +147,7 @@ class KvStore:
         write_id = str(uuid4())
         content = document.replace(write_id=write_id).to_vault()
         call: Call | None = None
-        turn, since = 0, time.monotonic()
+        turn, stale, since = 0, 0, time.monotonic()
         while True:
             used = self.connection.token
             tried = self._try(path, content, cas, call)
@@ -155,7 +157,8 @@ class KvStore:
                 return int(tried.data["version"])
             call = tried.call or call
             if isinstance(tried, Answer) and outcome_of(tried) is Outcome.LOST:
-                version, error, pause = self._lost(path, cas, write_id, turn)
+                version, error, pause = self._lost(path, cas, write_id, stale)
+                stale += 1
             else:
                 version, error, pause = None, *self._judge(tried, path, cas, turn, used)
             if version is not None:
@@ -202,7 +205,7 @@ class KvStore:
         return error, pause
 
     def _lost(self, path: str, cas: int, write_id: str, turn: int) -> tuple[int | None, StoreError, timedelta]:
-        """Look whose write stands there."""
+        """Look whose write stands there; `turn` counts the looks before."""
         try:
             version, data, _ = self._read(path)
         except StoreError as error:
@@ -224,15 +227,19 @@ class KvStore:
         try:
             if self._replaced(path, used):
                 return timedelta(0)
-        except (StoreError, Exception) as error:  # noqa: BLE001 - whatever login meets, the write is kept and sent again
-            self.report("login_failed", path=path, reason=getattr(error, "reason", type(error).__name__))
+        except StoreError as error:  # whatever login meets, the write is kept and sent again
+            self.report("login_failed", path=path, reason=error.reason)
             return NO_RIGHTS_PAUSE if isinstance(error, StoreDenied) else _pause(turn + 2)
         self.report("write_denied", path=path)
         return NO_RIGHTS_PAUSE
 
     def _replaced(self, path: str, denied: Secret | None) -> bool:
-        if not self.login.replaced(timedelta(seconds=time.monotonic()), denied):
-            return False
+        """Tell whether another token stands in the place of a denied one. A file that a login lacks is a denial, too."""
+        try:
+            if not self.login.replaced(timedelta(seconds=time.monotonic()), denied):
+                return False
+        except ConfigurationError as error:
+            raise StoreDenied(str(error), reason=error.reason, remedy=error.remedy()) from None
         self.report("logged_in_again", path=path)
         return True
 
@@ -278,8 +285,7 @@ class KvStore:
         """Send a request that may be repeated; a dead token is replaced once. A success holds what is `wanted`.
 
         Raises:
-            StoreUnavailable, StoreDenied: Vault's trouble.
-            DocumentMalformed: what stands there is larger than any answer that is taken.
+            StoreUnavailable, StoreDenied, DocumentMalformed: Vault's trouble, or an answer that is too large.
         """
         used = self.connection.token
         answer = answered(send, doing, self.patience)

@@ -48,7 +48,10 @@ class Trusted:
     def _stamps(self) -> tuple[tuple[str, int, int], ...]:
         settings = self._settings
         found = []
-        for path in filter(None, (settings.ca_cert, settings.ca_path, settings.client_cert, settings.client_key)):
+        paths = [settings.ca_cert, settings.client_cert, settings.client_key]
+        if settings.ca_path:
+            paths += [settings.ca_path, *map(str, sorted(Path(settings.ca_path).rglob("*")))]
+        for path in filter(None, paths):
             try:
                 stat = Path(path).stat()
             except (OSError, ValueError):
@@ -66,7 +69,7 @@ class Trusted:
             trust["assert_hostname"] = False
         if settings.tls_server_name:
             trust["server_hostname"] = settings.tls_server_name
-        adapter = TimedAdapter(trust if settings.address.startswith("https://") else None, each=POOLED)
+        adapter = TimedAdapter(trust, each=POOLED)
         return Session(adapter, proxies=lambda _: dict(settings.proxies))
 
 
