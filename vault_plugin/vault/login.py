@@ -106,23 +106,23 @@ class Login:
         """
         return self._self(self._connection.auth.token.lookup_self, "looking at our own token") is not None
 
-    def replaced(self, monotonic: timedelta, denied: Secret | None) -> bool:
-        """Tell whether a request that was denied with this token may go again: another one stands in its place now.
+    def replaced(self, monotonic: timedelta, denied: Secret | None) -> Literal["", "by another", "anew"]:
+        """Tell how a token that was denied was replaced, by another thread or by a login of this one: the request may go again.
 
         Else rights are missing: the token lives, or the login before it changed nothing. Raises as `ensure`.
         """
         if self._connection.token != denied:
-            return True  # another thread has logged in meanwhile
+            return "by another"  # another thread has logged in meanwhile
         if self.alive():
-            return False
+            return ""
         with self._lock:
             if self._connection.token != denied:
-                return True
+                return "by another"
             if self._useless_at is not None and monotonic - self._useless_at < REPEATED_USELESS_AFTER:
-                return False
+                return ""
             self._log_in(monotonic)
             self._useless_at = None if self.alive() else monotonic
-            return True
+            return "anew"
 
     def doubt(self) -> str:
         """Return what to set if the file's token isn't for whom `vb365 register` makes roles, as far as can be seen here."""

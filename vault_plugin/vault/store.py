@@ -236,12 +236,12 @@ class KvStore:
     def _replaced(self, path: str, denied: Secret | None) -> bool:
         """Tell whether another token stands in the place of a denied one. A file that a login lacks is a denial, too."""
         try:
-            if not self.login.replaced(timedelta(seconds=time.monotonic()), denied):
-                return False
+            how = self.login.replaced(timedelta(seconds=time.monotonic()), denied)
         except ConfigurationError as error:
             raise StoreDenied(str(error), reason=error.reason, remedy=error.remedy()) from None
-        self.report("logged_in_again", path=path)
-        return True
+        if how == "anew":
+            self.report("logged_in_again", path=path)
+        return bool(how)
 
     def create(self, path: str, content: dict[str, Any]) -> None:
         """Create what must not stand yet. Vault itself refuses to overwrite it.
