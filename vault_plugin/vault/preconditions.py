@@ -73,9 +73,7 @@ def request(connection: Connection, method: str, path: str, body: Mapping[str, A
     Raises:
         StoreDenied, StoreUnavailable: Vault's trouble.
     """
-    answer = answered(lambda: connection.request(method, f"/v1/{path}", json=body), path, connection.patience)
-    if outcome_of(answer) is Outcome.ASK_SELF:
-        raise StoreDenied(f"{path}: permission denied", reason="PermissionDenied", remedy=NEEDED)
+    answer = _admitted(connection, lambda: connection.request(method, f"/v1/{path}", json=body), path)
     if outcome_of(answer) in (Outcome.UNCLEAR, Outcome.PACED):
         raise error_of(answer, path)
     return answer
@@ -87,9 +85,15 @@ def asked(connection: Connection, send: Callable[[], Answer], doing: str) -> Ans
     Raises:
         StoreDenied, StoreUnavailable: it didn't.
     """
+    answer = _admitted(connection, send, doing)
+    if outcome_of(answer) is not Outcome.OK:
+        raise error_of(answer, doing)
+    return answer
+
+
+def _admitted(connection: Connection, send: Callable[[], Answer], doing: str) -> Answer:
+    """Send, and say of a denial what the registering token needs."""
     answer = answered(send, doing, connection.patience)
     if outcome_of(answer) is Outcome.ASK_SELF:
         raise StoreDenied(f"{doing}: permission denied", reason="PermissionDenied", remedy=NEEDED)
-    if outcome_of(answer) is not Outcome.OK:
-        raise error_of(answer, doing)
     return answer

@@ -6,6 +6,7 @@ authorities where none of them is set.
 
 import re
 import ssl
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from vault_plugin.vault.environment import UNIX, VaultSettings
 from vault_plugin.wire import Session
 
 POOLED: Final = 32
+#: A file: its path, when it was written, and which one it is.
+Stamp = tuple[str, int, int]
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -30,6 +33,8 @@ class Trusted:
             ConfigurationError: one can't be read or used; names its variable.
         """
         self._settings = settings
+        self._folder: tuple[Stamp, ...] = ()
+        self._look_again_at = 0.0
         self._stamp = self._stamps()
         self._session = self._made()
 
@@ -45,19 +50,13 @@ class Trusted:
                 self._stamp = ()
         return self._session
 
-    def _stamps(self) -> tuple[tuple[str, int, int], ...]:
+    def _stamps(self) -> tuple[Stamp, ...]:
+        """Return when the files were written. A folder may hold many: it is looked at once a second, not at each request."""
         settings = self._settings
-        found = []
-        paths = [settings.ca_cert, settings.client_cert, settings.client_key]
-        if settings.ca_path:
-            paths += [settings.ca_path, *map(str, sorted(Path(settings.ca_path).rglob("*")))]
-        for path in filter(None, paths):
-            try:
-                stat = Path(path).stat()
-            except (OSError, ValueError):
-                continue
-            found.append((path, stat.st_mtime_ns, stat.st_ino))
-        return tuple(found)
+        if settings.ca_path and time.monotonic() >= self._look_again_at:
+            self._look_again_at = time.monotonic() + 1
+            self._folder = _stamped([settings.ca_path, *map(str, sorted(Path(settings.ca_path).rglob("*")))])
+        return (*_stamped([settings.ca_cert, settings.client_cert, settings.client_key]), *self._folder)
 
     def _made(self) -> Session:
         settings = self._settings
@@ -71,6 +70,17 @@ class Trusted:
             trust["server_hostname"] = settings.tls_server_name
         adapter = TimedAdapter(trust, each=POOLED)
         return Session(adapter, proxies=lambda _: dict(settings.proxies))
+
+
+def _stamped(paths: list[str]) -> tuple[Stamp, ...]:
+    found = []
+    for path in filter(None, paths):
+        try:
+            stat = Path(path).stat()
+        except (OSError, ValueError):
+            continue
+        found.append((path, stat.st_mtime_ns, stat.st_ino))
+    return tuple(found)
 
 
 def _context(settings: VaultSettings) -> ssl.SSLContext:
