@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from vault_plugin.core.credential import Assertion, Credential, TokenPair
+from vault_plugin.core.credential import Assertion, Credential
 from vault_plugin.core.documents import Document
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.published import Token
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State

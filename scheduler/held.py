@@ -15,9 +15,10 @@ from typing import Final
 import structlog
 
 from scheduler.places import offering
+from vault_plugin.core.credential import Credential
 from vault_plugin.core.deleted import DeletedCredential, said_of
 from vault_plugin.core.documents import Document
-from vault_plugin.core.errors import DocumentMalformed, StoreDenied, StoreError, VersionConflict
+from vault_plugin.core.errors import DocumentMalformed, StoreDenied, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.ports import Clock, D, Store, Stored
 from vault_plugin.core.states import Reason
 
@@ -30,7 +31,7 @@ UNTRIED: Final = timedelta(minutes=5)
 APART: Final = timedelta(seconds=2)
 #: Errors that are about the whole mount, whatever path they were met at.
 EVERYONES: Final = frozenset(
-    {"NoSuchMount", "NoSuchNamespace", "NotVault", "VaultHasNoLeader", "VaultSealed", "VaultThrottled"}
+    {"ReadIsOld", "NoSuchMount", "NoSuchNamespace", "NotVault", "VaultHasNoLeader", "VaultSealed", "VaultThrottled"}
 )
 READ: Final = "read"
 WRITE: Final = "write"
@@ -209,16 +210,38 @@ class Watched:
         """Watch this store."""
         self._store = store
         self._held = held
+        #: The newest version of each credential that this process wrote.
+        self._wrote: dict[str, int] = {}
+        self._went_back: Callable[[], None] = lambda: None
+
+    def on_restore(self, went_back: Callable[[], None]) -> None:
+        """Have somebody told that a credential stands at an older version than this process wrote."""
+        self._went_back = went_back
 
     def read(self, model: type[D], name: str, *, patient: bool = False) -> Stored[D]:
-        """See `Store.read`."""
+        """See `Store.read`.
+
+        Raises:
+            StoreUnavailable: also where a credential stands at an older version than this process wrote. A standby of Vault's
+                may lag behind, or Vault was restored from a snapshot: then its refresh token was perhaps presented since.
+        """
         with self._about(f"{model.kind}/{name}", READ):
-            return self._store.read(model, name, patient=patient)
+            stored = self._store.read(model, name, patient=patient)
+        if model is Credential and 0 < stored.version < self._wrote.get(name, 0):
+            del self._wrote[name]
+            self._went_back()
+            if not patient:
+                msg = f"credentials/{name} was read at version {stored.version}, older than what was written"
+                raise StoreUnavailable(msg, reason="ReadIsOld")
+        return stored
 
     def write(self, name: str, document: Document, *, cas: int, give_up_after: timedelta | None = None) -> int:
         """See `Store.write`."""
         with self._about(f"{document.kind}/{name}", WRITE, DELETED), offering() if give_up_after is None else nullcontext():
-            return self._store.write(name, document, cas=cas, give_up_after=give_up_after)
+            version = self._store.write(name, document, cas=cas, give_up_after=give_up_after)
+        if isinstance(document, Credential):
+            self._wrote[name] = version
+        return version
 
     def names(self, model: type[Document]) -> Sequence[str]:
         """See `Store.names`."""

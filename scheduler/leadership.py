@@ -13,6 +13,10 @@ from vault_plugin.core.ports import Clock, Store
 log = structlog.get_logger()
 
 PATIENCE = timedelta(seconds=4)
+RESTORED = (
+    "Nothing, if nobody led for a while. If Vault was restored from a snapshot: refresh tokens in it may be spent, so that "
+    "each tenant gets a new session first, by Microsoft's grant."
+)
 PATH = f"{Leader.kind}/{LEADER}"
 
 
@@ -27,6 +31,7 @@ class Leadership:
         self._lease = Lease(instance)
         self._program_version = program_version
         self._started_at: datetime = clock.now()
+        self._hurries = False
         self._lock = threading.Lock()
 
     def leads(self) -> bool:
@@ -36,6 +41,14 @@ class Leadership:
     def holds(self) -> bool:
         """Tell whether nobody else has led since we took the lease."""
         return self._lease.holds
+
+    def doubts_before(self) -> datetime | None:
+        """Return before when a pair was issued that may come from a restored snapshot; None if nothing is doubted."""
+        return self._lease.doubts_before
+
+    def renew_now(self) -> None:
+        """Have the next look renew the lease: if Vault was restored from a snapshot, that can't succeed."""
+        self._hurries = True
 
     def holder(self) -> str:
         """Return who was seen to lead last."""
@@ -49,8 +62,9 @@ class Leadership:
         """
         with self._lock:
             now, without = self._clock.monotonic(), self._lease.without
-            if not self._lease.renewal_due(now):
+            if not self._lease.renewal_due(now) and not self._hurries:
                 return
+            self._hurries = False
             try:
                 self._look_and_take(now)
             except StoreError as error:
@@ -62,6 +76,8 @@ class Leadership:
         held = self._lease.holds
         if self._lease.version is None or not held or self._lease.without:
             self._lease = self._look(now)
+            if held and self._lease.doubts:
+                self._lease = self._lease.ended()
             if held and not self._lease.holds:
                 log.warning("leadership_lost", to=self._lease.holder)
                 return  # what this term knows is of before: it must end, though the lease may be free again
@@ -113,12 +129,14 @@ class Leadership:
         lease, self._lease = self._lease, self._lease.unclear()
         if lease.version is None:
             return
+        now = self._clock.now()
         document = Leader(
             instance=lease.instance,
             program_version=self._program_version,
             started_at=self._started_at,
-            renewed_at=self._clock.now(),
+            renewed_at=now,
             released=released,
+            doubts_before=now if lease.doubts else lease.doubts_before,
         )
         try:
             version = self._store.write(LEADER, document, cas=lease.version, give_up_after=PATIENCE)
@@ -128,4 +146,6 @@ class Leadership:
             error.verb = error.verb or WRITE
             raise
         self._held.release(PATH, READ, WRITE)
-        self._lease = lease.renewed(version, begun)
+        self._lease = lease.renewed(version, begun, document)
+        if lease.doubts:
+            log.warning("refresh_tokens_doubted", before=now.isoformat(), remedy=RESTORED)

@@ -8,6 +8,7 @@ from vault_plugin.core.credential import Credential
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import State
 from vault_plugin.core.timing import ZERO
+from vault_plugin.core.turns import Waiting, turn_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class Planned:
     #: By how much the wall clock was set back since this generation was stored.
     set_back: timedelta = ZERO
     sign_in_waits: bool = False
+    #: It waits for its turn to probe a server that rejects everybody, was called for last then, and was asked for.
+    waits_turn: bool = False
+    called_at: datetime | None = None
+    accepted: bool = False
+    requested: bool = False
     #: Calls a second that this credential asks of its lane.
     demand: float = 0.0
 
@@ -33,8 +39,9 @@ class Planned:
 class Memory:
     """Thread-safe. Lasts as long as a term of leadership; Vault is the only truth."""
 
-    def __init__(self) -> None:
-        """Begin empty."""
+    def __init__(self, turn_every: timedelta = timedelta(minutes=1)) -> None:
+        """Begin empty. A server that rejects everybody is probed so often."""
+        self._turn_every = turn_every
         self._planned: dict[str, Planned] = {}
         self._facts: dict[str, ServerFacts] = {}
         self._lock = threading.Lock()
@@ -67,12 +74,36 @@ class Memory:
             attempt_id=attempt_id,
             attempt_seen_at=old.attempt_seen_at if old.attempt_id == attempt_id else monotonic,
             set_back=old.set_back if old.generation == credential.generation else ZERO,
+            called_at=credential.calls[-1] if credential.calls else None,
+            accepted=credential.pair is not None,
+            requested=bool(credential.requested),
         )
 
     def clock_stepped(self, step: timedelta) -> None:
         """Note that what is stored is of a clock that was set since: by `step`, negative if back."""
         for name, planned in self.seen():
             self.update(name, set_back=max(planned.set_back - step, ZERO))
+
+    def turn(self, name: str, credential: Credential) -> datetime | None:
+        """Return when this tenant's turn comes to probe its server; None unless that rejects everybody."""
+        server = credential.binding.server if credential.binding else ""
+        facts = self.facts(server)
+        if not facts.rejects_everyone:
+            return None
+        asks = self.get(name)
+        called_at = credential.calls[-1] if credential.calls else None
+        expires_at = credential.pair.expires_at if credential.pair else None
+        one = Waiting(name, called_at, expires_at, accepted=credential.pair is not None, requested=bool(credential.requested))
+        others = [
+            Waiting(other, planned.called_at, planned.expires_at, planned.accepted, planned.requested)
+            for other, planned in self.seen()
+            if planned.server == asks.server and (planned.waits_turn or other in facts.rejected)
+        ]
+        return turn_at(one, others, self._turn_every, facts.accepted_at)
+
+    def waiting(self, server: str) -> list[tuple[str, Planned]]:
+        """Return who waits for this server to accept anything again."""
+        return [(name, planned) for name, planned in self.seen() if planned.server == server and planned.waits_turn]
 
     def facts(self, server: str) -> ServerFacts:
         """Return what is known of a server."""

@@ -22,14 +22,16 @@ from vault_plugin.core.errors import (
     DocumentMalformed,
     StoreError,
 )
+from vault_plugin.core.ladder import keeps_failing
 from vault_plugin.core.lanes import Entry
 from vault_plugin.core.lifecycle.adopt import adopt
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, assuming, credential_of, view_of
 from vault_plugin.core.lifecycle.rotate import step
-from vault_plugin.core.policy import Do, keeps_failing, next_action
+from vault_plugin.core.policy import Do, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
+from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.core.timing import backoff
 
@@ -40,6 +42,8 @@ BROKEN_RETRY = timedelta(minutes=5)
 UNJUDGED_RETRY = timedelta(seconds=30)
 HELD_RETRY = timedelta(minutes=1)
 NO_EXPIRY = timedelta(days=1)
+#: Why somebody waits for its turn, or has it.
+TURNS = frozenset({Reason.SERVER_REJECTS_EVERYONE, Reason.REJECTED_BY_VEEAM, Reason.PROBING})
 RENEWALS = 8
 ASK_AGAIN = timedelta(seconds=1)
 
@@ -125,6 +129,7 @@ class Rotations:
     ) -> None:
         world = self._world
         now, monotonic = world.clock.now(), world.clock.monotonic()
+        recovered_at = self._recovered_at(name)
         planned = self._memory.saw(name, credential, monotonic)
         seen = self._seen(planned)
         view = assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
@@ -134,9 +139,12 @@ class Rotations:
             at = max(at, not_before)
         pair = credential.pair
         wanted = demand(pair.life, view.reread, world.policy) if pair and view.tenant else 0.0
-        self._memory.update(name, next_at=at, demand=wanted)
+        waits_turn = action.reason in TURNS or (action.reason is Reason.SERVER_RECOVERED)
+        self._memory.update(name, next_at=at, demand=wanted, waits_turn=waits_turn)
         if not planned.server:
             return
+        if recovered_at != self._recovered_at(name):
+            self._wake(planned.server, but=name)
         lane = self._lanes.of(planned.server)
         if planned.sign_in_waits:  # whatever else there is to do, it comes after the exchange that a person waits for
             retrying = keeps_failing(credential)
@@ -145,7 +153,18 @@ class Rotations:
             lane.drop(name)
         else:
             expires_at = pair.expires_at if pair else now + NO_EXPIRY
-            lane.put(Entry(name, at, expires_at, retrying=keeps_failing(credential)))
+            lane.put(Entry(name, at, expires_at, retrying=action.shares or keeps_failing(credential)))
+
+    def _recovered_at(self, name: str) -> datetime | None:
+        return self._memory.facts(self._memory.get(name).server).recovered_at
+
+    def _wake(self, server: str, *, but: str) -> None:
+        """Look at once at everybody whom a server rejected that accepts again."""
+        now, waiting = self._world.clock.now(), self._memory.waiting(server)
+        log.info("server_recovered", server=server, waiting=len(waiting))
+        for name, planned in waiting:
+            if name != but:
+                self._lanes.of(server).put(Entry(name, now, planned.expires_at or now))
 
     # --- working -----------------------------------------------------------------------------------------------------
 

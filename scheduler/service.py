@@ -84,6 +84,7 @@ class Service:
         )
         version = importlib.metadata.version("vault-plugin-secrets-vb365")
         self._leadership = Leadership(store, clock, instance, version, held)
+        store.on_restore(self._leadership.renew_now)
         self._health = Health(metrics, held)
         self._timers = Timers({"lease": 1, "login": 1})
         self._term: Term | None = None
@@ -133,7 +134,7 @@ class Service:
     def _lead(self) -> None:
         mailbox = Mailbox(self._store, self._held)
         specs = SpecCache(self._watched, self._clock, self._held)
-        world = self._world(specs=specs)
+        world = self._world(specs=specs, doubts_before=self._leadership.doubts_before)
         term = self._term = Term(self._settings, world, specs, mailbox, self._health, self._leadership.leads)
         try:
             if self._until_done("load", term.load):

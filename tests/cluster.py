@@ -231,20 +231,17 @@ class Trial:
         return sum(p.outcome == "ok" for p in self.first.veeam.presented) - len(self.names)
 
     def presented_in_vain(self) -> list[str]:
-        """Return each refresh token that was presented again although the outcome of the first time stood in the store.
+        """Return each refresh token that was presented again although it stood in the store that it had been accepted.
 
-        Known is an outcome from the moment when the pair that was given, or the rejection, was written.
+        That is known from the moment when the pair that was given for it was written.
         """
         stored: dict[str, datetime] = {}
-        rejected: dict[str, datetime] = {}
         for name in self.names:
             for written_at, credential in self._versions(name):
                 pair = credential.get("pair")
                 if pair:
                     sha = hashlib.sha256(pair["refresh_token"].encode()).hexdigest()
                     stored.setdefault(sha, written_at)
-                    if pair.get("spent"):
-                        rejected.setdefault(sha, written_at)
         seen = defaultdict(list)
         for each in self.first.veeam.presented:
             if each.grant == "refresh_token":
@@ -252,7 +249,7 @@ class Trial:
         found = []
         for sha, times in seen.items():
             for earlier, later in itertools.pairwise(times):
-                known = stored.get(earlier.given_sha256) if earlier.outcome == "ok" else rejected.get(sha)
+                known = stored.get(earlier.given_sha256) if earlier.outcome == "ok" else None
                 if known is not None and known < later.at:
                     found.append(f"{sha[:12]} presented at {later.at}, known since {known}")
         return found

@@ -19,13 +19,20 @@ class Pair:
     issued_at: datetime
     expires_at: datetime
     number: int
-    spent: bool = False
+    refused_at: datetime | None = None
     doubtful: bool = False
+    restored: bool = False
+    presented: bool = False
 
     @property
     def life(self) -> timedelta:
         """Return how long the access token lives."""
         return self.expires_at - self.issued_at
+
+    @property
+    def refresh_goes_last(self) -> bool:
+        """Tell whether every other rung goes before a refresh."""
+        return self.doubtful or self.restored or self.refused_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class Record:
     last_error: Fault | None = None
     tried_at: datetime | None = None
     renewal_begun_at: datetime | None = None
+    rejected: None = None
     requested: str = ""
     calls: tuple[datetime, ...] = field(default=())
 
@@ -112,12 +120,12 @@ class Record:
         if fault.answered:
             self.failures = (*self.failures, fault)[-FAILURES_KEPT:]
 
-    def climbed(self, ladder: tuple[Rung, ...], *, spent: bool) -> None:
-        """Note the verdict on one rung, or a renewed assertion, and what is left to try."""
+    def climbed(self, ladder: tuple[Rung, ...], refused_at: datetime | None = None) -> None:
+        """Note what is left to try after a verdict, or with a renewed assertion; and when a refresh was refused."""
         assert self.attempt is not None
         self.attempt.ladder, self.attempt.climbed = ladder, True
-        if spent:
-            self.pair = replace(self.pair, spent=True)
+        if refused_at is not None:
+            self.pair = replace(self.pair, refused_at=self.pair.refused_at or refused_at)
 
     def kept_alive(self) -> None:
         """End a keep-alive: the assertion is new, nothing else is."""

@@ -18,9 +18,10 @@ from bench.freshness.record import Fault, Grant, Pair, Record, Try
 from scheduler.rotations import RENEWALS, STORE_RETRY
 from vault_plugin.core.credential import Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
+from vault_plugin.core.ladder import keeps_failing
 from vault_plugin.core.lanes import Call, Lane
 from vault_plugin.core.lanes import Entry as Planned
-from vault_plugin.core.policy import Action, Do, View, keeps_failing, next_action
+from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy, backoff, call_timeout
 
@@ -217,7 +218,7 @@ class Service:
                 around.ledger.published(record.name, now + STORE, expires)
         elif mine and answer.kind is Kind.REJECTED:
             assert len(entry.ladder) > 1, "Microsoft's grant lives: there is a rung left"
-            record.climbed(entry.ladder[1:], spent=entry.rung is Rung.REFRESH)
+            record.climbed(entry.ladder[1:], wall if entry.rung is Rung.REFRESH else None)
         elif mine:
             record.deferred(Fault(wall, entry.rung, answered=answer.kind is Kind.FAULTY))
         self._plan(record)
@@ -261,7 +262,7 @@ class Service:
                 record.kept_alive()
             elif mine:
                 rest = tuple(rung for rung in entry.ladder[1:] if rung is Rung.REFRESH)
-                record.climbed((Rung.EXCHANGE, *rest), spent=False)
+                record.climbed((Rung.EXCHANGE, *rest))
         self._renewed(record, wait)
 
     def _renewed(self, record: Record, wait: timedelta | None = None) -> None:

@@ -14,10 +14,11 @@ from vault_plugin.core.credential import (
     Probe,
     Purpose,
     Rung,
-    TokenPair,
 )
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
-from vault_plugin.core.policy import Action, Do, View, keeps_failing, next_action
+from vault_plugin.core.ladder import keeps_failing
+from vault_plugin.core.pair import TokenPair
+from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Event, Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -92,9 +93,11 @@ class Twins:
             self.document = self.document.deferred(failure, Reason.RETRYING, now)
             self.record.deferred(Fault(now, rung, answered=answered))
         elif outcome == "rejected" and rest and rung is not Rung.REASSERT:
-            spent = rung is Rung.REFRESH
-            self.document = self.document.climbed(attempt.replace(ladder=rest, climbed=True), spent=spent)
-            self.record.climbed(rest, spent=spent)
+            pair = self.document.pair
+            if rung is Rung.REFRESH and pair is not None:
+                self.document = self.document.replace(pair=pair.refused(now, Policy(), None))
+            self.document = self.document.replace(attempt=attempt.replace(ladder=rest, climbed=True))
+            self.record.climbed(rest, now if rung is Rung.REFRESH else None)
 
     def _renewed(self, attempt: Attempt) -> None:
         now = self.now
@@ -105,8 +108,8 @@ class Twins:
             self.record.kept_alive()
         else:
             ladder = (Rung.EXCHANGE, *(rung for rung in attempt.ladder[1:] if rung is Rung.REFRESH))
-            self.document = self.document.climbed(attempt.replace(ladder=ladder, climbed=True), spent=False)
-            self.record.climbed(ladder, spent=False)
+            self.document = self.document.replace(attempt=attempt.replace(ladder=ladder, climbed=True))
+            self.record.climbed(ladder)
 
 
 def _pair(at: datetime) -> TokenPair:

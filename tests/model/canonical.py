@@ -90,7 +90,7 @@ class Canonical:
             judged = tuple((failure.rung, failure.verdict) for failure in entry.rejections)
             held = (entry.purpose, entry.ladder, entry.generation, entry.before, entry.renewed, entry.climbed, judged)
         tried = tuple(failure.rung for failure in document.failures)
-        rest = (facts.spent, facts.doubtful, facts.assertion, document.requested, tried, document.last_error is not None)
+        rest = (facts.refused, facts.doubtful, facts.assertion, document.requested, tried, document.last_error is not None)
         return (document.state, document.generation, *rest, held)
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from vault_plugin.core.credential import Assertion, Credential, Purpose, TokenPair
+from vault_plugin.core.credential import Assertion, Credential, Purpose
 from vault_plugin.core.documents import Document
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.published import Token
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State
@@ -46,7 +47,8 @@ class Facts:
 
     generation: int
     pair: int = -1
-    spent: bool = False
+    #: How often Veeam refused the pair's refresh token.
+    refused: int = 0
     doubtful: bool = False
     assertion: int = -1
     state: State = State.ACTIVE
@@ -112,7 +114,7 @@ def _facts(document: Document) -> Facts:
     return Facts(
         generation=document.generation,
         pair=number_of(pair.refresh_token) if pair else -1,
-        spent=bool(pair and pair.spent),
+        refused=pair.refusals if pair else 0,
         doubtful=bool(pair and pair.doubtful),
         assertion=number_of(document.assertion.json_text) if document.assertion else -1,
         state=document.state,
@@ -149,7 +151,8 @@ def first_credential(*, exchangeable: bool, refreshable: bool, idle: bool) -> Cr
             refresh_token=secret("refresh", 0),
             issued_at=issued_at,
             expires_at=issued_at + TOKEN_LIFE,
-            spent=idle,
+            refused_at=issued_at if idle else None,
+            refusals=int(idle),
         ),
         generation=1,
         session="sign-in",

@@ -11,7 +11,7 @@ WORDS: Final = {
     "V1": "our own logout killed the stored token",
     "shown": "our own logout killed a session whose token consumers may hold",
     "V2": "a person was asked while a living replica held a live pair",
-    "V3": "a refresh token was presented though its outcome stood in the store",
+    "V3": "a refresh token was presented though the store showed it as accepted",
     "V4": "a person is needed though nothing died with a pair in hand and no answer was lost",
     "V5": "a live pair was given up by a living process",
     "V5b": "a live pair was dropped though the store had no newer one",

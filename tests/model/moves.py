@@ -41,8 +41,7 @@ class Moves:
         grant = self.variant.grant
         first = first_credential(exchangeable=grant == "alive", refreshable=grant != "dead", idle=self.variant.idle)
         credential, token = self.documents.of(first), self.documents.of(first_token())
-        settled = frozenset({0} if first.pair and first.pair.spent else ())
-        return State(0, (1, credential), (1, token), (Replica(), Replica()), self.variant.budget, settled=settled)
+        return State(0, (1, credential), (1, token), (Replica(), Replica()), self.variant.budget)
 
     def after(self, state: State) -> list[Move]:
         """Return everything that can happen now."""
@@ -285,8 +284,6 @@ class Moves:
             return state._replace(token=(state.token[0] + 1, number)), ("published",) if falls else ()
         old = self.documents.facts(state.credential[1])
         stored, settled = state.stored | {facts.pair}, state.settled
-        if facts.spent:
-            settled |= {facts.pair}
         parent = state.pairs[facts.pair].parent
         if parent >= 0:
             settled |= {parent}

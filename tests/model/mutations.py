@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from tests.model.variants import KEEP_ALIVE, PUBLISHING, SICK, SILENT, SMALL, UNCLEAR, Budget, Variant
-from vault_plugin.core import policy
+from vault_plugin.core import ladder
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.errors import VersionConflict
 from vault_plugin.core.lifecycle import attempt, gather, latest, publish
+from vault_plugin.core.lifecycle.verdicts import Judged
 from vault_plugin.core.states import Event, Reason
 from vault_plugin.vault.store import KvStore
 
@@ -105,7 +106,7 @@ def _of_another_session(_rung: Any, session: str, current: Credential) -> bool:
 
 
 def _on_anybodys_verdict(_name: Any, rejections: Any, *_: Any) -> Any:
-    return Event.GRANT_REJECTED, Reason.GRANT_REJECTED, rejections[-1]
+    return Judged(Event.GRANT_REJECTED, Reason.GRANT_REJECTED, rejections[-1])
 
 
 def _cheapest_first(credential: Credential, now: Any, facts: Any) -> Any:
@@ -113,7 +114,7 @@ def _cheapest_first(credential: Credential, now: Any, facts: Any) -> Any:
     return tuple(sorted(_full_ladder(held, now, facts), key=list(Rung).index))
 
 
-_full_ladder = policy.full_ladder
+_full_ladder = ladder.full_ladder
 
 MUTATIONS: Final = (
     Mutation("read back the write id before any verdict", KvStore, "_lost", _lost_without_looking, FORGETFUL, "lost"),
@@ -122,8 +123,8 @@ MUTATIONS: Final = (
     Mutation("a lost race is no verdict on a pair", attempt, "offer", _one_offer, ALIVE, "V5b"),
     Mutation("never log out a refresh of the stored session", attempt, "_useless", lambda *_: True, AWAKE, "V1"),
     Mutation("log out only what an exchange began", attempt, "_useless", _of_another_session, ALIVE, "shown"),
-    Mutation("take over by a new session first", policy, "taken_over", _cheapest_first, ALIVE, "V3"),
-    Mutation("a doubtful refresh stays last after a lost answer", policy, "full_ladder", _cheapest_first, ASLEEP, "V3"),
+    Mutation("take over by a new session first", ladder, "taken_over", _cheapest_first, ALIVE, "V3"),
+    Mutation("a doubtful refresh stays last after a lost answer", ladder, "full_ladder", _cheapest_first, ASLEEP, "V3"),
     Mutation(
         "take over only what was seen unchanged for the lease",
         gather,
@@ -137,5 +138,5 @@ MUTATIONS: Final = (
     Mutation(
         "keep-alive takes the journal", attempt, "_begin", _no_journal(frozenset({Purpose.KEEP_ALIVE})), KEEP_ALIVE, "grant"
     ),
-    Mutation("a person only on Microsoft's verdict", attempt, "verdict", _on_anybodys_verdict, SICK, "asked"),
+    Mutation("a person only on Microsoft's verdict", attempt, "judge", _on_anybodys_verdict, SICK, "asked"),
 )

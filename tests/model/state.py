@@ -55,7 +55,7 @@ class State(NamedTuple):
     grant: tuple[int, bool] = (0, False)
     #: Pairs that stood in the store once.
     stored: frozenset[int] = frozenset({0})
-    #: Pairs whose refresh token's outcome stood in the store once.
+    #: Pairs whose refresh token stood in the store as accepted once.
     settled: frozenset[int] = frozenset()
     #: A process died with a pair in hand, or an answer was lost: the pair in flight may be lost with it.
     excused: bool = False

@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.fakes.clock import FakeClock
@@ -70,6 +70,8 @@ class Scene:
         self.specs.servers["vbr"] = ServerSpec(url=self.veeam_server.url, ca_pem=authority.pem)
         self.specs.tenants["acme"] = TenantSpec(server="vbr", organization=ORGANIZATION, authority=self.microsoft_server.url)
         self.store = MemoryStore()
+        #: When the server accepted something of another tenant last.
+        self.others_accepted_at: datetime | None = None
         ids = itertools.count(1)
         self.world = World(
             store=self.store,
@@ -85,8 +87,8 @@ class Scene:
         )
 
     def facts(self, server: str) -> ServerFacts:
-        """Fold what every credential of this server tells."""
-        facts = UNKNOWN
+        """Fold what every credential of this server tells, and what it accepted of tenants that aren't played."""
+        facts = replace(UNKNOWN, accepted_at=self.others_accepted_at)
         for name in self.store.names(Credential):
             held = self.store.read(Credential, name).document
             if held is not None and held.binding is not None and held.binding.server == server:
@@ -152,6 +154,13 @@ class Scene:
             done = self.step()
         return done
 
+    def refused_again(self) -> Step:
+        """Have the refresh token refused once more, later, by a server that has accepted another tenant meanwhile."""
+        self.clock.advance(self.world.policy.confirm_refusal_after)
+        self.others_accepted_at = self.clock.now()
+        self.clock.advance(timedelta(minutes=16))
+        return self.rotate()
+
     def until_due(self) -> None:
         """Let time pass until the pair is due."""
         pair = self.credential().pair
@@ -186,6 +195,11 @@ class Scene:
         prompt = self.document(Prompt)
         assert not (prompt and prompt.user_code) or prompt.user_code not in text
         return status
+
+    def presented_twice_with_success(self) -> list[str]:
+        """Return the refresh tokens (hashed) that were presented again after Veeam had accepted them."""
+        good = Counter(p.sha256 for p in self.veeam.presented if p.grant == "refresh_token" and p.outcome == "ok")
+        return [sha for sha, count in good.items() if count > 1]
 
     def presented_again(self) -> list[str]:
         """Return the refresh tokens (hashed) that Veeam has seen more than once."""

@@ -7,7 +7,7 @@ import pytest
 from tests.scenarios.stage import ORGANIZATION, Scene
 from tests.simulators.http import Fault, Response, json_response
 from vault_plugin.core.credential import Rung
-from vault_plugin.core.policy import keeps_failing
+from vault_plugin.core.ladder import keeps_failing
 from vault_plugin.core.published import Prompt
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Reason, State
@@ -29,6 +29,7 @@ def test_a_person_who_is_needed_stays_needed_when_the_daily_try_meets_trouble(sc
     only_microsoft_is_left(scene)
     scene.microsoft.revoke(ORGANIZATION, 50173)
     scene.rotate()
+    scene.refused_again()
     told = scene.status()
     scene.clock.advance(timedelta(days=1, minutes=1))
     scene.microsoft_server.faults.add(Fault("/oauth2/v2.0/token", response=BUSY))

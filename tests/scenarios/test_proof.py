@@ -161,6 +161,7 @@ def test_a_person_who_is_needed_is_told_so_though_a_token_was_never_proved(scene
     scene.microsoft.revoke(ORGANIZATION, 50173)
     scene.clock.advance(timedelta(hours=2))
     scene.rotate()
+    scene.refused_again()
 
     assert scene.status().state == "needs_sign_in"
     assert "vb365 sign-in acme" in scene.status().remedy

@@ -12,7 +12,7 @@ from tests.scenarios.stage import ORGANIZATION
 from tests.simulators.http import Request
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN
-from vault_plugin.core.policy import full_ladder
+from vault_plugin.core.ladder import full_ladder
 from vault_plugin.core.published import Prompt, Token
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import TABLE, Reason, State
@@ -57,7 +57,7 @@ class Replicas(RuleBasedStateMachine):
         self.poll_in_trouble = self.was_sick = self.was_family = False
         self.looked_at, self.published = 0, 0
         self.last: Credential | None = None
-        #: Refresh tokens whose outcome stands in the store.
+        #: Refresh tokens that the store shows as accepted.
         self.settled: set[str] = set()
         self.sign_in_now()
 
@@ -163,11 +163,11 @@ class Replicas(RuleBasedStateMachine):
         assert sign_in.outcome is not Reason.GRANT_REJECTED, "the person approved"
 
     def presents(self, request: Request) -> None:
-        """Veeam is presented with no refresh token whose outcome stands in the store."""
+        """Veeam is presented with no refresh token that the store shows as accepted."""
         token = request.form().get("refresh_token")
         if request.path.startswith("/v8") and token:
             self.states()
-            assert token not in self.settled, "presented again, and its outcome was stored"
+            assert token not in self.settled, "presented again, though the store showed it as accepted"
 
     def states(self) -> None:
         """States move along the table only; a person is asked only when Microsoft's grant is dead."""
@@ -195,13 +195,14 @@ class Replicas(RuleBasedStateMachine):
             self.taken = new.generation
             assert new.pair is None
             assert new.assertion is None
-        unproven = old.attempt is not None and old.attempt.purpose is Purpose.SIGN_IN  # it may have waited until it was too old
+        unconfirmed = new.pair is not None and new.pair.refused_at is not None and new.sign_in_id in self.dead_grants
+        unproven = unconfirmed or (
+            old.attempt is not None and old.attempt.purpose is Purpose.SIGN_IN
+        )  # it may have waited until it was too old
         assert new.state is not State.BLOCKED or old.state is State.BLOCKED or self.was_sick or unproven, new.reason
         self.taken_over(old, new)
-        if new.attempt and old.pair and any(failure.rung is Rung.REFRESH for failure in new.attempt.rejections):
-            self.settled.add(old.pair.refresh_token.reveal())
         assert not (old.pair and new.pair) or new.pair.issued_at >= old.pair.issued_at, "an older pair over a newer one"
-        if old.pair and new.pair and (new.pair.spent or new.pair.refresh_token != old.pair.refresh_token):
+        if old.pair and new.pair and new.pair.refresh_token != old.pair.refresh_token:
             self.settled.add(old.pair.refresh_token.reveal())
 
     def taken_over(self, old: Credential, new: Credential) -> None:

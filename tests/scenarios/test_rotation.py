@@ -95,6 +95,8 @@ def test_a_person_is_asked_only_on_microsofts_verdict(scene: Scene) -> None:
     scene.clock.advance(timedelta(hours=2))
 
     scene.rotate()
+    assert scene.status().state == "blocked", "the refusal of the refresh token isn't confirmed"
+    scene.refused_again()
 
     status = scene.status()
     assert status.state == "needs_sign_in"
@@ -151,6 +153,8 @@ def test_an_ambiguous_verdict_counts_only_when_seen_twice(scene: Scene) -> None:
     scene.clock.advance(SECOND)
     scene.ask("rotate", "r3")
     scene.rotate()
+    assert scene.credential().state is State.BLOCKED, "Microsoft's verdict stands, Veeam's isn't confirmed"
+    scene.refused_again()
 
     assert scene.credential().state is State.NEEDS_SIGN_IN
 
@@ -409,7 +413,10 @@ def test_unknown_fields_of_a_newer_version_survive_a_rotation(scene: Scene) -> N
 
 
 def test_an_attempt_with_which_nothing_can_go_on_asks_a_person(scene: Scene) -> None:
-    """No refresh token of Microsoft's, the assertion too old, Veeam's session gone: there is no grant left."""
+    """No refresh token of Microsoft's, the assertion too old, Veeam's session gone: there is no grant left.
+
+    The refresh token is presented again, and its refusal confirmed, before anybody is asked.
+    """
     scene.signed_in()
     held = scene.store.read(Credential, "acme")
     assert held.document is not None
@@ -422,6 +429,8 @@ def test_an_attempt_with_which_nothing_can_go_on_asks_a_person(scene: Scene) -> 
     scene.clock.advance(timedelta(hours=2))
 
     scene.step()
+    assert scene.credential().state is State.BLOCKED
+    scene.refused_again()
 
     assert scene.credential().state is State.NEEDS_SIGN_IN
     assert scene.credential().attempt is None

@@ -15,7 +15,7 @@ from tests.simulators.http import Request, Response, json_response
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SETTINGS = {
     "antiforgery_always_off", "assertion_once", "check_assertion_age", "error_shape", "old_access", "operators_only",
-    "other_sessions", "refresh_life", "refresh_tokens", "reject_assertions", "throttle", "token_life",
+    "other_sessions", "refresh_life", "refresh_tokens", "reject_assertions", "sick", "throttle", "token_life",
 }  # fmt: skip
 WINDOWS = (("second", 1), ("minute", 60), ("hour", 3600))
 
@@ -67,6 +67,8 @@ class VeeamSimulator:
         self.assertion_once = False
         self.check_assertion_age = True
         self.reject_assertions = False
+        #: It answers "Invalid credential" to everybody, whatever is presented.
+        self.sick = False
         self.antiforgery_always_off = False
         #: "" as the version does; "empty", "html", "oauth", "rest".
         self.error_shape = ""
@@ -121,6 +123,8 @@ class VeeamSimulator:
 
     def _token(self, version: int, form: dict[str, str]) -> Response:
         grant = form.get("grant_type", "password")
+        if self.sick:
+            return self._sick(version, grant, form)
         off = self.antiforgery_always_off or version < 8 or form.get("disable_antiforgery_token", "").lower() == "true"
         if grant == JWT_BEARER:
             return self._exchange(version, form, antiforgery=not off)
@@ -131,6 +135,13 @@ class VeeamSimulator:
                 return self.error(version, "Invalid credential")
             return self._pair(self._session("", version, antiforgery=not off), version)
         return self.error(version, "unsupported_grant_type")
+
+    def _sick(self, version: int, grant: str, form: dict[str, str]) -> Response:
+        kind, text = ("assertion", form.get("assertion", "")) if grant == JWT_BEARER else (grant, form.get("refresh_token", ""))
+        session = self._by_refresh.get(text)
+        organization = form.get("client_id", "") or (session.organization if session else "")
+        self.presented.append(Presented(self.now(), kind, organization, _sha(text), "rejected"))
+        return self.error(version, "Invalid credential")
 
     def _exchange(self, version: int, form: dict[str, str], *, antiforgery: bool) -> Response:
         text, organization = form.get("assertion", ""), form.get("client_id", "")

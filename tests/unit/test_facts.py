@@ -3,12 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vault_plugin.core.credential import Attempt, Credential, Failure, Probe, Rung, TokenPair
+from vault_plugin.core.credential import Attempt, Credential, Failure, Probe, Rejected, Rung
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
-from vault_plugin.core.lifecycle.verdicts import verdict
+from vault_plugin.core.lifecycle.verdicts import judge
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Event, Reason, State
-from vault_plugin.core.timing import Policy
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -28,48 +28,71 @@ def judged(facts: ServerFacts = UNKNOWN, credential: Credential | None = None) -
         id="a", instance="me:1", ladder=(Rung.EXCHANGE,), generation=1, before=State.ACTIVE, before_since=NOW,
         started_at=NOW, deadline=NOW + MINUTE, renewed=True,
     )  # fmt: skip
-    event, reason, _ = verdict("acme", (rejection(),), entry, credential or held(), facts, Policy())
-    return event, reason
+    found = judge("acme", (rejection(),), entry, (credential or held(pair=PAIR)).rejected_again(NOW), facts, NOW)
+    return found.event, found.reason
+
+
+PAIR = TokenPair(
+    access_token=Secret("a"), refresh_token=Secret("r"), issued_at=NOW - 100 * MINUTE, expires_at=NOW - 40 * MINUTE
+)
+
+
+def rejected(since: timedelta, **more: Any) -> Credential:
+    """Return a credential that was accepted once, and rejected for so long."""
+    return held(pair=PAIR, rejected=Rejected(since=NOW - since, at=NOW), **more)
 
 
 def test_the_newest_of_everything_counts_whatever_the_order() -> None:
     """Folding is commutative: every instance comes to the same."""
     old = Probe(at=NOW - MINUTE, rung=Rung.REFRESH, old_alive=True)
     new = Probe(at=NOW, rung=Rung.REFRESH, old_alive=False)
-    one, other = held(probes=(old,), last_rotation_at=NOW), held(probes=(new,), proved_at=NOW, reasserted_at=NOW)
+    one, other = held(probes=(old,), last_rotation_at=NOW), held(probes=(new,), proved_at=NOW)
 
     assert UNKNOWN.learn("a", one).learn("b", other) == UNKNOWN.learn("b", other).learn("a", one)
     assert UNKNOWN.learn("a", one).learn("b", other).old_alive_after(Rung.REFRESH) is False
 
 
-def test_a_rejection_counts_until_somebody_is_accepted() -> None:
+def test_two_that_it_had_accepted_before_mean_everyone_until_somebody_is_accepted() -> None:
     """Then the server isn't sick as a whole."""
-    sick = UNKNOWN.learn("globex", held(last_error=rejection(MINUTE)))
-    assert sick.rejects_others_than("acme")
-    assert not sick.rejects_others_than("globex")
-    assert not sick.learn("other", held(last_rotation_at=NOW)).rejects_others_than("acme")
+    one = UNKNOWN.learn("globex", rejected(MINUTE))
+    assert not one.rejects_everyone
+    sick = one.learn("initech", rejected(MINUTE))
+    assert sick.rejects_everyone
+    well = sick.learn("other", held(last_rotation_at=NOW))
+    assert not well.rejects_everyone
+    assert well.recovered_at == NOW
+
+
+def test_a_tenant_that_was_never_accepted_says_nothing_of_the_others() -> None:
+    """It may be unknown there. Nor does one that was rejected while another one was accepted, until it is accepted itself."""
+    never = held(rejected=Rejected(since=NOW, at=NOW))
+    assert not UNKNOWN.learn("a", never).learn("b", never).learn("c", rejected(MINUTE)).rejects_everyone
+
+    beside = UNKNOWN.learn("a", rejected(10 * MINUTE)).learn("b", held(last_rotation_at=NOW - 5 * MINUTE))
+    beside = beside.learn("a", rejected(10 * MINUTE)).learn("c", rejected(MINUTE))
+    assert not beside.rejects_everyone
+    assert beside.learn("a", held(pair=PAIR, last_rotation_at=NOW - 4 * MINUTE)).learn("a", rejected(MINUTE)).rejects_everyone
+
+
+def test_a_recovery_is_learnt_after_a_start_too() -> None:
+    """From whoever was told that the server rejects everybody, and from the acceptance after it; in any order."""
+    told = rejected(MINUTE, reason=Reason.SERVER_REJECTS_EVERYONE)
+    accepted = held(last_rotation_at=NOW + MINUTE)
+    for facts in (
+        UNKNOWN.learn("a", told).learn("b", accepted).learn("a", told),
+        UNKNOWN.learn("b", accepted).learn("a", told),
+    ):
+        assert facts.recovered_at == NOW + MINUTE
+    again = told.replace(rejected=Rejected(since=NOW, at=NOW + 2 * MINUTE))
+    later = UNKNOWN.learn("b", accepted).learn("a", told).learn("a", again).learn("b", held(last_rotation_at=NOW + 3 * MINUTE))
+    assert later.recovered_at == NOW + MINUTE, "it wakes once"
 
 
 def test_one_rejected_tenant_is_blocked_and_two_mean_the_server() -> None:
-    """A sick VB365 never makes the service ask every tenant's person."""
+    """A sick VB365 never makes the service ask any tenant's person."""
     assert judged() == (Event.REFUSED, Reason.REJECTED_BY_VEEAM)
-    sick = UNKNOWN.learn("globex", held(last_error=rejection(MINUTE)))
+    sick = UNKNOWN.learn("globex", rejected(MINUTE))
     assert judged(sick) == (Event.REFUSED, Reason.SERVER_REJECTS_EVERYONE)
-
-
-def test_only_a_server_that_never_took_a_renewed_assertion_leads_to_a_person() -> None:
-    """Three rejections over half an hour after the token's expiry; one acceptance anywhere, and nobody is asked."""
-    pair = TokenPair(
-        access_token=Secret("a"), refresh_token=Secret("r"), issued_at=NOW - 100 * MINUTE, expires_at=NOW - 40 * MINUTE
-    )
-    rejected = held(pair=pair, failures=(rejection(30 * MINUTE), rejection(15 * MINUTE)))
-    assert judged(credential=rejected) == (Event.GRANT_REJECTED, Reason.GRANT_REJECTED)
-
-    assert judged(UNKNOWN.learn("b", held(reasserted_at=NOW)), rejected)[0] is Event.REFUSED
-    twice = rejected.replace(failures=(rejection(30 * MINUTE),))
-    assert judged(credential=twice)[0] is Event.REFUSED
-    early = rejected.replace(pair=pair.replace(expires_at=NOW - 20 * MINUTE))
-    assert judged(credential=early)[0] is Event.REFUSED
 
 
 def test_what_was_not_measured_is_not_assumed() -> None:

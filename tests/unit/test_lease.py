@@ -116,7 +116,7 @@ def test_two_never_lead_at_once(turns: list[tuple[int, float]]) -> None:
 
 def test_somebody_elses_name_ends_a_hold() -> None:
     """Even if we have just renewed: the store is right."""
-    lease = Lease("a:1").renewed(3, timedelta(seconds=100))
+    lease = Lease("a:1").renewed(3, timedelta(seconds=100), Leader(instance="a:1", started_at=NOW, renewed_at=NOW))
     other = Leader(instance="b:1", started_at=NOW, renewed_at=NOW)
     seen = lease.unclear().observed(Stored(4, other), timedelta(seconds=101))
     assert not seen.holds

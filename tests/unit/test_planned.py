@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 from scheduler.planned import Memory
-from vault_plugin.core.credential import Attempt, Credential, Rung, TokenPair
+from vault_plugin.core.credential import Attempt, Credential, Rung
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.policy import View
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import State

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure, Purpose, Rung, TokenPair
+from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure, Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN
-from vault_plugin.core.policy import Action, Do, View, full_ladder, ladder, next_action, taken_over
+from vault_plugin.core.ladder import full_ladder, taken_over, wanted
+from vault_plugin.core.pair import TokenPair
+from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -115,7 +117,7 @@ def test_a_calls_timeout_leaves_time_for_another_try() -> None:
 def test_the_ladder_holds_only_what_can_work() -> None:
     """No pair, no refresh; an old assertion isn't exchanged; without a refresh token nothing is renewed."""
     assert full_ladder(credential(), NOW, UNKNOWN) == (Rung.REFRESH, Rung.EXCHANGE, Rung.REASSERT)
-    assert full_ladder(credential(pair=pair(spent=True)), NOW, UNKNOWN) == (Rung.EXCHANGE, Rung.REASSERT)
+    assert full_ladder(credential(pair=pair(refused_at=NOW)), NOW, UNKNOWN) == (Rung.EXCHANGE, Rung.REASSERT, Rung.REFRESH)
     assert full_ladder(credential(assertion=assertion(2 * HOUR)), NOW, UNKNOWN) == (Rung.REFRESH, Rung.REASSERT)
     assert full_ladder(credential(pair=None, assertion=assertion(2 * HOUR, refreshable=False)), NOW, UNKNOWN) == ()
 
@@ -131,10 +133,12 @@ def test_a_rung_that_only_errs_lets_the_next_one_try_first() -> None:
     """After three answered errors, with less than half of the overlap left."""
     failing = credential(pair=pair(age=52 * MINUTE), failures=(failure(),) * 3)
 
-    assert ladder(view(failing), NOW, POLICY)[0] is Rung.EXCHANGE
-    assert ladder(view(failing.replace(failures=(failure(),) * 2)), NOW, POLICY)[0] is Rung.REFRESH
-    early = failing.replace(pair=pair(age=42 * MINUTE))
-    assert ladder(view(early), NOW, POLICY)[0] is Rung.REFRESH
+    def first(held: Credential) -> Rung:
+        return wanted(held, NOW, UNKNOWN, hurried=view(held).hurries(NOW, POLICY))[0]
+
+    assert first(failing) is Rung.EXCHANGE
+    assert first(failing.replace(failures=(failure(),) * 2)) is Rung.REFRESH
+    assert first(failing.replace(pair=pair(age=42 * MINUTE))) is Rung.REFRESH
 
 
 def test_an_assertion_that_expired_in_the_middle_of_an_attempt_is_renewed_anew() -> None:
@@ -195,11 +199,11 @@ def test_a_refresh_that_is_taken_over_goes_on_by_a_new_session() -> None:
             id="one silent try a day",
         ),
         pytest.param(
-            credential(state=State.BLOCKED, reason=Reason.MISCONFIGURED, since=NOW - 14 * MINUTE), {}, Do.HOLD,
-            Reason.MISCONFIGURED, id="blocked for less than 15 minutes",
+            credential(state=State.BLOCKED, reason=Reason.MISCONFIGURED, pair=pair(age=5 * HOUR), since=NOW - 14 * MINUTE), {},
+            Do.HOLD, Reason.MISCONFIGURED, id="blocked for less than 15 minutes",
         ),
         pytest.param(
-            credential(state=State.BLOCKED, since=NOW - 15 * MINUTE), {}, Do.ATTEMPT, Reason.RETRYING,
+            credential(state=State.BLOCKED, pair=pair(age=5 * HOUR), since=NOW - 15 * MINUTE), {}, Do.ATTEMPT, Reason.RETRYING,
             id="blocked for 15 minutes",
         ),
         pytest.param(
@@ -231,7 +235,7 @@ def test_a_sign_ins_attempt_stays_a_sign_ins_attempt() -> None:
 
 def test_long_blocked_is_retried_hourly() -> None:
     """After two hours of quarters of an hour."""
-    held = credential(state=State.BLOCKED, since=NOW - 3 * HOUR, last_error=failure(age=20 * MINUTE))
+    held = credential(state=State.BLOCKED, pair=pair(age=5 * HOUR), since=NOW - 3 * HOUR, last_error=failure(age=20 * MINUTE))
 
     assert next_action(view(held), NOW, POLICY).at == NOW + 40 * MINUTE
 
@@ -240,8 +244,10 @@ def test_long_blocked_is_retried_hourly() -> None:
     ("held", "wait"),
     [
         pytest.param(credential(pair=pair(age=50 * MINUTE)), 75 * timedelta(seconds=1), id="backing off"),
-        pytest.param(credential(state=State.BLOCKED, since=NOW - 20 * MINUTE), 15 * MINUTE, id="blocked"),
-        pytest.param(credential(state=State.BLOCKED, since=NOW - 3 * HOUR), HOUR, id="long blocked"),
+        pytest.param(
+            credential(state=State.BLOCKED, pair=pair(age=5 * HOUR), since=NOW - 20 * MINUTE), 15 * MINUTE, id="blocked"
+        ),
+        pytest.param(credential(state=State.BLOCKED, pair=pair(age=5 * HOUR), since=NOW - 3 * HOUR), HOUR, id="long blocked"),
         pytest.param(credential(state=State.NEEDS_SIGN_IN, since=NOW - 25 * HOUR), 24 * HOUR, id="a person is needed"),
     ],
 )
@@ -265,5 +271,5 @@ def test_a_hold_is_never_until_now() -> None:
     assert (at := next_action(view(failed), NOW, POLICY).at) is not None
     assert at > NOW
 
-    nothing = credential(state=State.BLOCKED, pair=pair(spent=True), assertion=assertion(2 * HOUR, refreshable=False))
+    nothing = credential(state=State.BLOCKED, pair=None, assertion=assertion(2 * HOUR, refreshable=False))
     assert next_action(view(nothing.replace(since=NOW - HOUR)), NOW, POLICY).at is None

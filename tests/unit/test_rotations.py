@@ -18,8 +18,9 @@ from scheduler.rotations import RENEWALS, Rotations
 from scheduler.timers import Timers
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
-from vault_plugin.core.credential import Assertion, Credential, TokenPair
+from vault_plugin.core.credential import Assertion, Credential
 from vault_plugin.core.lanes import Entry
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.ports import Specs, Stored, World
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State

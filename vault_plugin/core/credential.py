@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 from vault_plugin.core.documents import Document, Part, Timestamp
 from vault_plugin.core.handled import Handled, keep_handled
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Event, Reason, State, move
 from vault_plugin.core.tenants import Binding
@@ -62,24 +63,11 @@ class Assertion(Part):
     account: str = ""
 
 
-class TokenPair(Part):
-    """Veeam's access and refresh token. `expires_at` counts from before the request was sent."""
+class Rejected(Part):
+    """Veeam's rejections of all that a credential has, since it accepted something of it: the first and the newest."""
 
-    access_token: Secret
-    refresh_token: Secret
-    token_type: str = "Bearer"  # noqa: S105 - a type, no token
-    issued_at: Timestamp
-    expires_at: Timestamp
-    #: Veeam's verdict on the refresh token stands in the store: it is not presented again. Nothing is deleted.
-    spent: bool = False
-    #: An attempt to refresh it was taken over with its outcome unknown: somebody may still sleep on the refresh token, so
-    #: every other rung goes first until a new pair stands, whatever becomes of the attempt that took over.
-    doubtful: bool = False
-
-    @property
-    def life(self) -> timedelta:
-        """Return how long the access token lives from its issue."""
-        return self.expires_at - self.issued_at
+    since: Timestamp
+    at: Timestamp
 
 
 class Probe(Part):
@@ -168,8 +156,7 @@ class Credential(Document):
     last_rotation_at: Timestamp | None = None
     #: When a renewal of the assertion was begun last, whatever came of it.
     renewal_begun_at: Timestamp | None = None
-    #: When a renewed assertion was accepted last: then Veeam's rejection of another one is no reason to ask a person.
-    reasserted_at: Timestamp | None = None
+    rejected: Rejected | None = None
     #: The newest generation whose token was proved to work, and when; and the newest that was proved not to.
     proved: int = 0
     proved_at: Timestamp | None = None
@@ -198,6 +185,8 @@ class Credential(Document):
         old, pair = self.attempt, self.pair
         if old and pair and old.rung is Rung.REFRESH and not old.climbed:
             pair = pair.replace(doubtful=True)
+        if pair and pair.restored and attempt.rung is Rung.REFRESH:
+            pair = pair.replace(presented=True)
         renewal = self.renewal_begun_at if veeam_call else now
         return moved.replace(attempt=attempt, calls=calls, pair=pair, renewal_begun_at=renewal)
 
@@ -221,7 +210,7 @@ class Credential(Document):
             failures=(),
             last_error=dead[-1] if dead else None,
             last_rotation_at=now,
-            reasserted_at=now if reason is Reason.REASSERTED else self.reasserted_at,
+            rejected=None,
         )
 
     def deferred(self, failure: Failure, reason: Reason, now: datetime, *, passing: bool = False) -> "Credential":
@@ -274,10 +263,9 @@ class Credential(Document):
             generation=self.generation + 1,
         )
 
-    def climbed(self, attempt: Attempt, *, spent: bool) -> "Credential":
-        """Note the verdict on one rung, and what is left to try."""
-        pair = self.pair.replace(spent=True) if self.pair and spent else self.pair
-        return self.replace(attempt=attempt, pair=pair)
+    def rejected_again(self, now: datetime) -> "Credential":
+        """Note that Veeam rejected all that there is."""
+        return self.replace(rejected=Rejected(since=self.rejected.since if self.rejected else now, at=now))
 
     def asked(self, request: Handled) -> "Credential":
         """Note that an operator wants a rotation now."""

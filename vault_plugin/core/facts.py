@@ -5,6 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from vault_plugin.core.credential import Credential, Probe, Rung
+from vault_plugin.core.states import Reason
+
+#: So many tenants that it had accepted before must be rejected, and none accepted since: then it is the server.
+EVERYONE = 2
 
 
 @dataclass(frozen=True)
@@ -13,21 +17,28 @@ class ServerFacts:
 
     #: When it accepted anything of anybody last.
     accepted_at: datetime | None = None
-    #: It has accepted a renewed assertion of somebody.
-    reasserted: bool = False
     proved_at: datetime | None = None
     #: The newest probe of each kind.
     probes: Mapping[Rung, Probe] = field(default_factory=dict)
-    #: When it rejected whom last, if it has accepted nothing of anybody since.
+    #: Since when it has rejected whom that it had accepted before, if it has accepted nothing of anybody since.
     rejected: Mapping[str, datetime] = field(default_factory=dict)
+    #: When it accepted somebody first after it had rejected everybody.
+    recovered_at: datetime | None = None
 
     def learn(self, name: str, credential: Credential) -> "ServerFacts":
         """Return the facts with what this credential tells."""
         accepted_at = _later(self.accepted_at, credential.last_rotation_at)
-        rejected = dict(self.rejected)
-        error = credential.last_error
-        if error is not None and error.verdict == "TokenRejected":
-            rejected[name] = error.at
+        rejected = {who: since for who, since in self.rejected.items() if who != name}
+        told = credential.rejected
+        if told is not None and credential.pair is not None:
+            rejected[name] = told.since
+        standing = {who: since for who, since in rejected.items() if accepted_at is None or since > accepted_at}
+        recovered_at = self.recovered_at
+        if accepted_at is not None and accepted_at != self.accepted_at and self.rejects_everyone and not standing:
+            recovered_at = accepted_at
+        said = told.at if told is not None and credential.reason is Reason.SERVER_REJECTS_EVERYONE else None
+        if said is not None and not standing and (recovered_at is None or recovered_at < said):  # nobody had learnt of it yet
+            recovered_at = _later(recovered_at, accepted_at)
         probes = dict(self.probes)
         for probe in credential.probes:
             if probe.rung not in probes or probes[probe.rung].at < probe.at:
@@ -35,15 +46,19 @@ class ServerFacts:
         return replace(
             self,
             accepted_at=accepted_at,
-            reasserted=self.reasserted or credential.reasserted_at is not None,
             proved_at=_later(self.proved_at, credential.proved_at),
             probes=probes,
-            rejected={who: at for who, at in rejected.items() if accepted_at is None or at > accepted_at},
+            rejected=standing,
+            recovered_at=recovered_at,
         )
 
-    def rejects_others_than(self, name: str) -> bool:
-        """Tell whether it has rejected somebody else too, and accepted nobody since."""
-        return any(who != name for who in self.rejected)
+    @property
+    def rejects_everyone(self) -> bool:
+        """Tell whether it rejects tenants that it had accepted before, and has accepted nobody since.
+
+        A tenant that it rejected while it accepted another one doesn't count until it is accepted again.
+        """
+        return len(self.rejected) >= EVERYONE
 
     def old_alive_after(self, rung: Rung) -> bool | None:
         """Tell whether the old access token lives on after this rung; None if nobody knows."""

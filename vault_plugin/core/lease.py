@@ -8,7 +8,7 @@ Vault answers everything else but errors for this path, for long enough, an inst
 """
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 from vault_plugin.core.documents import Document, Timestamp
@@ -21,6 +21,8 @@ RENEW_EVERY = timedelta(seconds=5)
 LEADS_FOR = timedelta(seconds=10)
 TAKEN_AFTER = timedelta(seconds=15)
 WITHOUT_AFTER = timedelta(seconds=60)
+#: A heartbeat of somebody else's that is older means that nobody has led for long, or that a snapshot was restored.
+DOUBTED_AFTER = timedelta(minutes=5)
 
 
 class Leader(Document):
@@ -34,6 +36,8 @@ class Leader(Document):
     renewed_at: Timestamp
     #: The holder stopped cleanly: whoever sees this may take it at once.
     released: bool = False
+    #: Pairs that were issued before this come from a restored snapshot, perhaps; every leader hands it on.
+    doubts_before: Timestamp | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,14 @@ class Lease:
     failing_since: timedelta | None = None
     #: For so long that we lead without it.
     without: bool = False
+    #: The `renewed_at` of the newest renewal of ours that is known to have been written.
+    wrote: datetime | None = None
+    #: What stands there is older than what was seen before: Vault was restored from a snapshot.
+    restored: bool = False
+    #: What stands there is the heartbeat of somebody who hasn't led for long; or it comes from a snapshot.
+    old: bool = False
+    #: What the document said last of pairs that are doubted.
+    doubts_before: datetime | None = None
 
     @property
     def holds(self) -> bool:
@@ -72,6 +84,9 @@ class Lease:
         document = stored.document
         fresh = stored.version != self.seen_version
         ours = document is not None and document.instance == self.instance
+        back = self.seen_version is not None and stored.version < self.seen_version
+        old = stored.age is not None and stored.age > DOUBTED_AFTER and document is not None and not self._mine(document)
+        told = document.doubts_before if document else None
         return replace(
             self,
             version=stored.version,
@@ -82,7 +97,23 @@ class Lease:
             renewed_at=self.renewed_at if ours else None,
             failing_since=None if fresh else self.failing_since,
             without=self.without and not fresh,
+            restored=self.restored or back,
+            old=old,
+            doubts_before=max(filter(None, (told, self.doubts_before)), default=None),
         )
+
+    @property
+    def doubts(self) -> bool:
+        """Tell whether whoever takes the lease now must doubt what stands in the store: it may come from a snapshot."""
+        return self.restored or self.old
+
+    def _mine(self, document: Leader) -> bool:
+        """Tell whether this process wrote it: the instance's name alone proves nothing, for a clone bears it too."""
+        return document.instance == self.instance and self.wrote is not None and document.renewed_at >= self.wrote
+
+    def ended(self) -> "Lease":
+        """Give up the hold: what the holder knows is of a Vault that is no more."""
+        return replace(self, renewed_at=None, version=None, without=False)
 
     def garbled(self, version: int, now: timedelta, *, newer: bool) -> "Lease":
         """Take in that what stands there isn't ours to read. It is free, but a `newer` program may be leading and renew it."""
@@ -103,10 +134,14 @@ class Lease:
         """Forget the version: a write's outcome is unknown, or somebody wrote."""
         return replace(self, version=None)
 
-    def renewed(self, version: int, begun: timedelta) -> "Lease":
+    def renewed(self, version: int, begun: timedelta, wrote: Leader) -> "Lease":
         """Note our own write, and when it was begun."""
         return replace(
             self,
+            wrote=wrote.renewed_at,
+            restored=False,
+            old=False,
+            doubts_before=wrote.doubts_before,
             version=version,
             seen_version=version,
             seen_at=begun,

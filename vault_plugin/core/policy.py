@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Assertion, Credential, Purpose, Rung, grant_is_dead
+from vault_plugin.core import ladder
+from vault_plugin.core.credential import Assertion, Credential, Purpose, Rung
 from vault_plugin.core.deleted import said_of
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
@@ -35,6 +36,8 @@ class Action:
     text: str = ""
     ladder: tuple[Rung, ...] = ()
     purpose: Purpose = Purpose.ROTATION
+    #: It waits for the share of its lane that those have which keep failing.
+    shares: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class View:
     facts: ServerFacts = UNKNOWN
     #: By how much the wall clock was set back since the pair was stored.
     set_back: timedelta = ZERO
+    #: When its turn comes to probe a server that rejects everybody; None: the server isn't known to.
+    turn_at: datetime | None = None
 
     @property
     def reread(self) -> timedelta:
@@ -68,76 +73,13 @@ class View:
         at = due_at(self.name, self.credential.generation, pair, self.reread, policy, late=self.facts.kills_old)
         return at - self.set_back
 
+    def hurries(self, now: datetime, policy: Policy) -> bool:
+        """Tell whether less than half of the overlap is left."""
+        pair = self.credential.pair
+        if pair is None:
+            return False
+        return pair.expires_at - now < overlap(pair.life, self.reread, policy, late=self.facts.kills_old) / 2
 
-# --- the ladder ------------------------------------------------------------------------------------------------------
-
-
-def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
-    """Return the rungs that can work, in order: cheapest first.
-
-    A refresh goes last where it kills what consumers hold, and where somebody may still sleep on the same refresh token;
-    only a grant that Microsoft has called dead goes behind it.
-    """
-    rungs = []
-    if credential.assertion is not None and credential.assertion.expires_at > now:
-        rungs.append(Rung.EXCHANGE)
-    if credential.assertion is not None and credential.assertion.refreshable:
-        rungs.append(Rung.REASSERT)
-    pair = credential.pair
-    if pair is not None and not pair.spent:
-        last = facts.wants_new_session or pair.doubtful
-        rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
-        if grant_is_dead(credential.last_error) and not pair.doubtful:
-            rungs.sort(key=lambda rung: rung is Rung.REASSERT)
-    return tuple(rungs)
-
-
-def stuck(credential: Credential) -> bool:
-    """Tell whether the last three answers were errors without a verdict."""
-    failures = credential.failures
-    return len(failures) == FAILURES_KEPT and not any(failure.verdict for failure in failures)
-
-
-def keeps_failing(credential: Credential) -> bool:
-    """Tell whether those were Veeam's: then it waits for the share of its lane that such credentials have."""
-    return stuck(credential) and all(failure.rung in AT_VEEAM for failure in credential.failures)
-
-
-def ladder(view: View, now: datetime, policy: Policy) -> tuple[Rung, ...]:
-    """Return the rungs to try now.
-
-    A rung whose last three answers were errors without a verdict lets the next one try first, when less than half of
-    the overlap is left.
-    """
-    credential, pair = view.credential, view.credential.pair
-    rungs = full_ladder(credential, now, view.facts)
-    if pair is not None and stuck(credential) and {failure.rung for failure in credential.failures} == {*rungs[:1]}:
-        half = overlap(pair.life, view.reread, policy, late=view.facts.kills_old) / 2
-        if pair.expires_at - now < half:
-            return (*rungs[1:], rungs[0])
-    return rungs
-
-
-def taken_over(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
-    """Return the rungs left to somebody who takes over the recorded attempt.
-
-    A refresh whose outcome is unknown goes on beside it, by a new session, while the assertion lives: whoever still
-    sleeps on the old refresh token can't collide with that. Only then is the same refresh token tried again. An assertion
-    that expired while nobody went on is renewed anew.
-    """
-    attempt = credential.attempt
-    possible = full_ladder(credential, now, facts)
-    if attempt is None:
-        return possible
-    expired = Rung.EXCHANGE not in possible
-    left = (Rung.REASSERT if rung is Rung.EXCHANGE and expired else rung for rung in attempt.ladder)
-    rungs = tuple(rung for rung in dict.fromkeys(left) if rung in possible)
-    if attempt.rung is Rung.REFRESH and not attempt.climbed:
-        return (*(rung for rung in rungs if rung is not Rung.REFRESH), Rung.REFRESH)
-    return rungs or possible
-
-
-# --- the questions ---------------------------------------------------------------------------------------------------
 
 Question = Callable[[View, datetime, Policy], Action | None]
 
@@ -152,7 +94,7 @@ def _in_flight(view: View, now: datetime, policy: Policy) -> Action | None:
     if attempt.purpose is Purpose.SIGN_IN:
         return Action(Do.ATTEMPT, Reason.TAKEN_OVER, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
     reason = Reason.CLIMBED if attempt.climbed else Reason.TAKEN_OVER
-    rungs = taken_over(view.credential, now, view.facts)
+    rungs = ladder.taken_over(view.credential, now, view.facts)
     return Action(Do.ATTEMPT, reason, ladder=rungs, purpose=attempt.purpose)
 
 
@@ -193,8 +135,36 @@ def _refused(view: View, now: datetime, policy: Policy) -> Action | None:
     return None
 
 
+#: Veeam's rejections.
+REJECTED = frozenset({Reason.REJECTED_BY_VEEAM, Reason.SERVER_REJECTS_EVERYONE})
+
+
+def _turn(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential, due = view.credential, view.due_at(policy)
+    if view.turn_at is None:
+        return None
+    rejected = credential.state is State.BLOCKED and credential.reason in REJECTED
+    wants = rejected or (credential.state is State.ACTIVE and due is not None and due <= now)
+    rungs = ladder.probe(credential, now, view.facts)
+    if not rungs or not (wants or credential.requested):
+        return None
+    if now < view.turn_at:
+        text = "the server rejects every tenant: it is probed once a minute, each time for another one"
+        return Action(Do.HOLD, Reason.SERVER_REJECTS_EVERYONE, at=view.turn_at, text=text)
+    return Action(Do.ATTEMPT, Reason.PROBING, ladder=rungs)
+
+
+def _recovered(view: View, now: datetime, policy: Policy) -> Action | None:
+    credential, since = view.credential, view.facts.recovered_at
+    waits = credential.state in (State.BLOCKED, State.ACTIVE) and credential.rejected is not None
+    if not waits or since is None or credential.rejected is None or _last_try(credential, now) >= since:
+        return None
+    rungs = ladder.full_ladder(credential, now, view.facts)
+    return Action(Do.ATTEMPT, Reason.SERVER_RECOVERED, ladder=rungs) if rungs else None
+
+
 def _requested(view: View, now: datetime, policy: Policy) -> Action | None:
-    rungs = full_ladder(view.credential, now, view.facts)
+    rungs = ladder.full_ladder(view.credential, now, view.facts)
     if not view.credential.requested or not rungs:
         return None
     return Action(Do.ATTEMPT, Reason.REQUESTED, ladder=rungs)
@@ -212,7 +182,7 @@ def _needs_sign_in(view: View, now: datetime, policy: Policy) -> Action | None:
     if credential.state is not State.NEEDS_SIGN_IN:
         return None
     at = _last_try(credential, now) + policy.silent_retry_after
-    rungs = full_ladder(credential, now, view.facts)
+    rungs = ladder.full_ladder(credential, now, view.facts)
     if lasts(at, policy.silent_retry_after, now) or not rungs:
         return Action(Do.HOLD, credential.reason, at=at if rungs else None)
     return Action(Do.ATTEMPT, Reason.SILENT_RETRY, ladder=rungs)
@@ -222,14 +192,18 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
     credential = view.credential
     if credential.state is not State.BLOCKED:
         return None
-    last = _last_try(credential, now)
-    long_blocked = last - credential.since >= policy.blocked_hourly_after
-    wait = timedelta(hours=1) if long_blocked else policy.blocked_retry_after
+    last, pair = _last_try(credential, now), credential.pair
+    if pair is not None and last < pair.expires_at:
+        wait = backoff(last, pair.expires_at, pair.life)
+    else:
+        begun = max(credential.since, pair.expires_at) if pair else credential.since
+        wait = timedelta(hours=1) if last - begun >= policy.blocked_hourly_after else policy.blocked_retry_after
     at = last + wait
-    rungs = full_ladder(credential, now, view.facts)
+    rungs = ladder.full_ladder(credential, now, view.facts)
     if lasts(at, wait, now) or not rungs:
-        return Action(Do.HOLD, credential.reason, at=at if rungs else None)
-    return Action(Do.ATTEMPT, Reason.RETRYING, ladder=rungs)
+        text = credential.last_error.text if credential.last_error else ""
+        return Action(Do.HOLD, credential.reason, at=at if rungs else None, text=text, shares=True)
+    return Action(Do.ATTEMPT, Reason.RETRYING, ladder=rungs, shares=True)
 
 
 def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
@@ -246,7 +220,7 @@ def _due(view: View, now: datetime, policy: Policy) -> Action | None:
     at = view.due_at(policy)
     if at is not None and now < at:
         return None
-    rungs = ladder(view, now, policy)
+    rungs = ladder.wanted(view.credential, now, view.facts, hurried=view.hurries(now, policy))
     return Action(Do.ATTEMPT, Reason.DUE, ladder=rungs) if rungs else None
 
 
@@ -279,9 +253,11 @@ QUESTIONS: tuple[Question, ...] = (
     _nothing_stored,  # never signed in
     _refused,  # a stored secret goes only where it came from
     _in_flight,  # somebody's attempt is recorded: wait for it, go on with it, or take it over
+    _turn,  # the server rejects everybody: it is probed once a minute, each time for another tenant
     _requested,  # an operator wants it now, whatever the state
     _needs_sign_in,  # one silent try a day
-    _blocked,  # every 15 minutes, later hourly
+    _recovered,  # the server accepts again, and this one was rejected while it didn't
+    _blocked,  # by the remaining life, then every 15 minutes, later hourly
     _backing_off,  # its own answered errors
     _due,
     _idle,  # keep Microsoft's grant alive

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-from vault_plugin.core.credential import Assertion
+from vault_plugin.core.credential import Assertion, Credential
 from vault_plugin.core.documents import Document
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.secret import Secret
@@ -40,6 +40,8 @@ class Stored(Generic[D]):
     document: D | None
     #: Its data is gone for good; what is only deleted comes back by ``kv undelete``.
     destroyed: bool = False
+    #: How long ago it was written, by Vault's own clock; None if Vault doesn't say.
+    age: timedelta | None = None
 
     @property
     def deleted(self) -> bool:
@@ -205,3 +207,7 @@ class World:
     versions: MutableMapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     #: What is known of a server by now.
     facts: Callable[[str], ServerFacts] = lambda _server: UNKNOWN
+    #: When this tenant's turn comes to probe its server; None unless that rejects everybody.
+    turn: Callable[[str, Credential], datetime | None] = lambda _name, _credential: None
+    #: Pairs that were issued before this come from a restored snapshot, perhaps.
+    doubts_before: Callable[[], datetime | None] = lambda: None

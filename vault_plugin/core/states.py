@@ -130,6 +130,8 @@ class Reason(StrEnum):
     DOCUMENT_UNREADABLE = "DocumentUnreadable"
     DOCUMENT_DELETED = "DocumentDeleted"
     SILENT_RETRY = "SilentRetry"
+    PROBING = "Probing"
+    SERVER_RECOVERED = "ServerRecovered"
     KEEP_ALIVE = "KeepAlive"
     # How a sign-in ended.
     APPROVED = "Approved"

@@ -40,8 +40,10 @@ class Policy:
     store_timeout: timedelta = timedelta(seconds=13)
     #: A token of each server is proved at least so often.
     proof_after: timedelta = timedelta(days=1)
-    #: Over so long must Veeam have rejected on a server that has accepted no renewed assertion yet, until a person is asked.
-    reject_for: timedelta = timedelta(minutes=30)
+    #: A refusal of a refresh token counts only if it is repeated so much later, and others were accepted meanwhile.
+    confirm_refusal_after: timedelta = timedelta(minutes=5)
+    #: A server that rejects everybody is called so often, each time for another tenant.
+    turn_every: timedelta = timedelta(minutes=1)
     #: After a sign-in's exchange failed without a verdict: after none, one, two, three answered errors.
     exchange_retry_after: tuple[timedelta, ...] = tuple(timedelta(seconds=s) for s in (5, 5, 20, 120))
 

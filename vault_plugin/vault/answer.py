@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -88,6 +88,16 @@ class Answer:
     def proves(self) -> bool:
         """Tell whether nobody but Vault answers like this: with the id of a request of its API."""
         return self.own and bool(self.body.get("request_id"))
+
+
+def age_of(answer: Answer) -> timedelta | None:
+    """Return how long ago the version that was read was written, by Vault's own clock; None if Vault doesn't say."""
+    metadata = answer.data.get("metadata")
+    written = metadata.get("created_time") if isinstance(metadata, dict) else None
+    try:
+        return answer.date - datetime.fromisoformat(written) if answer.date and isinstance(written, str) else None
+    except (ValueError, TypeError):  # no time, or one without a zone
+        return None
 
 
 def parse(incoming: Incoming, call: Call) -> Answer:

@@ -30,7 +30,7 @@ from vault_plugin.core.errors import (
 from vault_plugin.core.ports import D, Stored
 from vault_plugin.core.secret import Secret
 from vault_plugin.patience import Patience
-from vault_plugin.vault.answer import Answer, Call, NoAnswer
+from vault_plugin.vault.answer import Answer, Call, NoAnswer, age_of
 from vault_plugin.vault.answers import Outcome, error_of, nothing_there, outcome_of
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.login import Login
@@ -72,7 +72,7 @@ class KvStore:
         turn = 0
         while True:
             try:
-                version, data, destroyed = self._read(path)
+                version, data, destroyed = self._standing(path, answer := self.raw(path))
             except (StoreUnavailable, StoreDenied) as error:
                 if not patient or not self.patience.wait(_pause(turn), may_give_up=False):
                     raise
@@ -80,14 +80,14 @@ class KvStore:
                 turn += 1
             else:
                 try:
-                    return Stored(version, None if data is None else model.from_vault(path, data), destroyed)
+                    document = None if data is None else model.from_vault(path, data)
                 except DocumentMalformed as error:
                     error.version = version
                     raise
+                return Stored(version, document, destroyed, age_of(answer))
 
-    def _read(self, path: str) -> tuple[int, dict[str, Any] | None, bool]:
+    def _standing(self, path: str, answer: Answer) -> tuple[int, dict[str, Any] | None, bool]:
         """Tell absent (0), deleted or destroyed (its version) and document apart; a 404 with error text is a wrong mount."""
-        answer = self.raw(path)
         data = answer.data
         metadata = data.get("metadata")
         version = int(metadata.get("version", 0)) if isinstance(metadata, dict) else 0
@@ -207,7 +207,7 @@ class KvStore:
     def _lost(self, path: str, cas: int, write_id: str, turn: int) -> tuple[int | None, StoreError, timedelta]:
         """Look whose write stands there; `turn` counts the looks before."""
         try:
-            version, data, _ = self._read(path)
+            version, data, _ = self._standing(path, self.raw(path))
         except StoreError as error:
             self.report("write_unclear", path=path, cas=cas, reason=error.reason)
             return None, error, _pause(turn)

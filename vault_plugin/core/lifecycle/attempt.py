@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import (
+    AT_VEEAM,
     Assertion,
     Attempt,
     Credential,
+    Failure,
     Purpose,
     Rung,
-    TokenPair,
 )
 from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import (
@@ -31,7 +32,8 @@ from vault_plugin.core.errors import (
 )
 from vault_plugin.core.lifecycle.gather import facts_of
 from vault_plugin.core.lifecycle.latest import offer
-from vault_plugin.core.lifecycle.verdicts import confirmed, failure_of, verdict
+from vault_plugin.core.lifecycle.verdicts import VERDICTS, confirmed, failure_of, judge
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.policy import Action
 from vault_plugin.core.ports import TokenAnswer, World
 from vault_plugin.core.states import Event, Reason, State
@@ -207,6 +209,7 @@ def _adopted(current: Credential, grant: Grant) -> Credential:
         binding=grant.binding,
         sign_in_id=grant.sign_in_id,
         pair=current.pair if same else None,
+        rejected=current.rejected if same else None,
         disproved=current.disproved if same else 0,
     )
 
@@ -236,7 +239,7 @@ def _renewed(world: World, run: Run, action: Action, assertion: Assertion) -> St
             return current.concluded(Event.DEFERRED, Reason.KEPT_ALIVE, None, world.clock.now())
         rest = tuple(rung for rung in entry.ladder[1:] if rung is Rung.REFRESH)
         onward = entry.replace(ladder=(Rung.EXCHANGE, *rest), renewed=True, climbed=True)
-        return current.climbed(onward, spent=False)
+        return current.replace(attempt=onward)
 
     return _settled(world, run, action, change)
 
@@ -249,7 +252,6 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
     unsure = bool(failure.verdict) and not confirmed(error, run.credential, now, world.policy)
     if unsure:
         failure = failure.replace(verdict="", answered=True)
-    spent = entry.rung is Rung.REFRESH and bool(failure.verdict)
 
     def change(current: Credential) -> Credential | None:
         if current.attempt is None or current.attempt.id != entry.id:
@@ -257,19 +259,30 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
         if not failure.verdict:
             passing = unsure or (error.retryable and error.remedy() == error.default_remedy)
             return current.deferred(failure, Reason.RETRYING, now, passing=passing)
-        rejections = (*entry.rejections, failure)
-        rest = entry.ladder[1:]
-        if rest:
-            return current.climbed(entry.replace(ladder=rest, climbed=True, rejections=rejections), spent=spent)
-        facts = facts_of(world, current)
-        event, reason, shown = verdict(run.name, rejections, entry, current, facts, world.policy)
-        if entry.before is State.ACTIVE and entry.purpose is not Purpose.ROTATION:
-            return current.concluded(Event.DEFERRED, reason, shown, now)  # the pair that stands still works
-        if entry.purpose is Purpose.SIGN_IN:
-            current = _adopted(current, run.grant)  # nothing better is stored: the new grant is tried again
-        return current.climbed(entry, spent=spent).concluded(event, reason, shown, now)
+        return _rejected(world, run, current, failure)
 
     return _settled(world, run, action, change, error)
+
+
+def _rejected(world: World, run: Run, current: Credential, failure: Failure) -> Credential:
+    """Return what stands after a verdict: the attempt at its next rung, or at its end."""
+    entry, now, facts = run.attempt, failure.at, facts_of(world, current)
+    if entry.rung is Rung.REFRESH and current.pair is not None:
+        current = current.replace(pair=current.pair.refused(now, world.policy, facts.accepted_at))
+    rejections, rest = (*entry.rejections, failure), entry.ladder[1:]
+    if rest:
+        return current.replace(attempt=entry.replace(ladder=rest, climbed=True, rejections=rejections))
+    works = entry.before is State.ACTIVE and entry.purpose is not Purpose.ROTATION
+    if entry.purpose is Purpose.SIGN_IN and not works:
+        current = _adopted(current, run.grant)  # nothing better is stored: the new grant is tried again
+    if failure.rung in AT_VEEAM and not works:
+        current = current.rejected_again(now)
+    judged = judge(run.name, rejections, entry, current, facts, now)
+    if works:  # the pair that stands still does
+        return current.concluded(Event.DEFERRED, VERDICTS[failure.verdict][1], judged.failure, now)
+    if judged.event is Event.DEFERRED:
+        return current.deferred(judged.failure, judged.reason, now)
+    return current.concluded(judged.event, judged.reason, judged.failure, now)
 
 
 def _settled(world: World, run: Run, action: Action, change: Change, error: Error | None = None) -> Step:

@@ -43,6 +43,14 @@ def credential_of(stored: Stored[Credential], now: datetime) -> Credential:
     return stored.document or Credential(since=now)
 
 
+def doubting(world: World, credential: Credential) -> Credential:
+    """Return the credential with a pair that may come from a restored snapshot marked so (DESIGN 5.3)."""
+    pair, before = credential.pair, world.doubts_before()
+    if pair is None or pair.restored or before is None or pair.issued_at >= before:
+        return credential
+    return credential.replace(pair=pair.replace(restored=True))
+
+
 def anew(world: World, name: str) -> Credential:
     """Return an empty credential to begin with where none can be had back.
 
@@ -71,6 +79,7 @@ def spec_of(world: World, name: str, credential: Credential) -> TenantSpec | Non
 
 def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SEEN) -> View:
     """Return what the policy needs to know of this credential."""
+    credential = doubting(world, credential)
     tenant = spec_of(world, name, credential)
     refused = world.specs.problem(name)
     changed: tuple[str, ...] = ()
@@ -89,13 +98,15 @@ def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SE
         unchanged_for=unchanged_for(credential, seen),
         facts=facts_of(world, credential),
         set_back=seen.set_back,
+        turn_at=world.turn(name, credential),
     )
 
 
 def assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:
     """Return what the policy needs, as if this were the tenant's document and nothing had changed since the sign-in."""
+    credential, turn_at = doubting(world, credential), world.turn(name, credential)
     facts = world.facts(credential.binding.server) if credential.binding else world.facts("")
-    return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back)
+    return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back, turn_at)
 
 
 def facts_of(world: World, credential: Credential) -> ServerFacts:

@@ -76,7 +76,7 @@ def prove(world: World, name: str, credential: Credential, done: Step | None = N
 def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
     """Look whether the access token before still works. A session that was dead anyhow tells nothing."""
     now, old = world.clock.now(), done.before if done else None
-    if done is None or done.called is None or old is None or old.spent:
+    if done is None or done.called is None or old is None or old.refused_at is not None:
         return None
     if old.expires_at <= now + server.call_timeout:
         return None

@@ -8,11 +8,11 @@ from vault_plugin.core.credential import Credential
 from vault_plugin.core.deleted import is_deleted, said_of
 from vault_plugin.core.errors import AuthorizationServerError, BackupServerError
 from vault_plugin.core.handled import Handled, keep_handled
+from vault_plugin.core.ladder import full_ladder
 from vault_plugin.core.lifecycle import sign_in as signing_in
 from vault_plugin.core.lifecycle.gather import anew, credential_of, refusal, view_of
 from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.policy import full_ladder
 from vault_plugin.core.ports import Stored, World
 from vault_plugin.core.published import Action, Prompt, Request, Token
 from vault_plugin.core.sign_in import SignIn, SignInState

@@ -2,7 +2,7 @@
 
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose, Rung
 from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
-from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, view_of
+from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, doubting, view_of
 from vault_plugin.core.policy import Action, Do, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.states import Event, Reason
@@ -20,7 +20,7 @@ def step(world: World, name: str, seen: Seen = NOT_SEEN, may: frozenset[Rung] = 
     """
     stored = world.store.read(Credential, name)
     now = world.clock.now()
-    credential = credential_of(stored, now)
+    credential = doubting(world, credential_of(stored, now))
     action = next_action(view_of(world, name, credential, seen), now, world.policy)
     if action.do is Do.HOLD or action.purpose is Purpose.SIGN_IN or credential.binding is None:
         return Step(action, credential)

@@ -1,11 +1,12 @@
 """What an error means for a credential. A person is asked only on Microsoft's verdict on the stored grant."""
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
-from vault_plugin.core.credential import Attempt, Credential, Failure, Purpose, Rung
+from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure, Purpose, Rung, grant_is_dead
 from vault_plugin.core.errors import AuthorizationServerError, BackupServerError, BackupServerUnavailable, Error
 from vault_plugin.core.facts import ServerFacts
-from vault_plugin.core.states import Event, Reason
+from vault_plugin.core.states import Event, Reason, State
 from vault_plugin.core.timing import Policy
 
 #: The reason of an answer that says nothing but "later", whoever gives it.
@@ -38,42 +39,71 @@ def failure_of(error: AuthorizationServerError | BackupServerError, rung: Rung, 
     )
 
 
-#: So many rejections, on a server that has never accepted a renewed assertion, lead to a person after all.
-REJECTIONS = 3
 REJECTS_EVERYONE = (
-    "It rejects every tenant: look at the VB365 server itself (its REST service, its certificate, tenant authentication)."
+    "It rejects every tenant: look at the VB365 server itself (its REST service, its certificate, tenant authentication). "
+    "It is probed once a minute, and everything goes on by itself when it accepts again."
+)
+NEVER_ACCEPTED = (
+    "VB365 accepts other tenants and has never accepted this grant. Check there that the organization's name has exactly this "
+    "case and that tenant authentication is enabled. If the account lacks the rights, sign in with another: vb365 sign-in NAME."
+)
+OFFERED = (
+    "It is tried again by itself. No grant of Microsoft's stands: if VB365 is well otherwise, a person can end this at once "
+    "by signing in: vb365 sign-in NAME."
 )
 
 
-def verdict(
-    name: str, rejections: tuple[Failure, ...], entry: Attempt, credential: Credential, facts: ServerFacts, policy: Policy
-) -> tuple[Event, Reason, Failure]:
-    """Return what an attempt with no rung left means. A person is asked only on Microsoft's verdict on the grant.
+@dataclass(frozen=True)
+class Judged:
+    """What an attempt with no rung left means. `Event.DEFERRED`: the state stays, and it is tried again."""
 
-    The one exception: a server where nobody's renewed assertion was ever accepted, and that goes on rejecting this one
-    for half an hour after the token has expired. There a new sign-in may bring what a renewal doesn't.
+    event: Event
+    reason: Reason
+    #: What is shown of it.
+    failure: Failure
+
+
+def judge(
+    name: str, rejections: tuple[Failure, ...], entry: Attempt, credential: Credential, facts: ServerFacts, now: datetime
+) -> Judged:
+    """Return what an attempt with no rung left means; `credential` has the newest rejection noted.
+
+    While a grant of Microsoft's stands, alive or unjudged, Veeam's word never leads to a person. Where none stands it does
+    so only if no pair stands either, or if the refusal of its refresh token is confirmed (DESIGN 5.2).
     """
     last = rejections[-1]
-    if entry.renewed or entry.purpose is Purpose.SIGN_IN:
-        hopeless = entry.renewed and not facts.reasserted and _rejected_for(credential, last) >= policy.reject_for
-        if hopeless:
-            return Event.GRANT_REJECTED, Reason.GRANT_REJECTED, last
-        if facts.rejects_others_than(name):
-            return Event.REFUSED, Reason.SERVER_REJECTS_EVERYONE, last.replace(remedy=REJECTS_EVERYONE)
-        return Event.REFUSED, Reason.REJECTED_BY_VEEAM, last
     from_microsoft = [failure for failure in rejections if failure.rung is Rung.REASSERT]
-    if from_microsoft:
+    dead = any(grant_is_dead(failure) for failure in (credential.last_error, *from_microsoft))
+    if from_microsoft and not dead:
         event, reason = VERDICTS[from_microsoft[-1].verdict]
-        return event, reason, from_microsoft[-1]
-    return Event.GRANT_REJECTED, Reason.GRANT_REJECTED, last
+        return Judged(event, reason, from_microsoft[-1])
+    if entry.renewed or entry.purpose is Purpose.SIGN_IN or (not dead and _stands(credential.assertion, now)):
+        return _rejected(name, last, credential, facts)
+    shown = from_microsoft[-1] if from_microsoft else last
+    pair = credential.pair
+    if pair is None or pair.confirmed:
+        return Judged(Event.GRANT_REJECTED, Reason.GRANT_REJECTED, shown)
+    if pair.refusals > 1:
+        shown = shown.replace(remedy=OFFERED)
+    if entry.before is State.ACTIVE and pair.expires_at <= now:
+        return Judged(Event.REFUSED, Reason.REJECTED_BY_VEEAM, shown)
+    return Judged(Event.DEFERRED, Reason.RETRYING if entry.before is State.ACTIVE else entry.before_reason, shown)
 
 
-def _rejected_for(credential: Credential, last: Failure) -> timedelta:
-    """Return over how long Veeam has rejected us since the token expired; nothing before the third time."""
-    failures = [*credential.failures, last][-REJECTIONS:]
-    expired_at = credential.pair.expires_at if credential.pair else failures[0].at
-    counted = [failure.at for failure in failures if failure.verdict == last.verdict and failure.at >= expired_at]
-    return last.at - counted[0] if len(counted) == REJECTIONS else timedelta(0)
+def _stands(assertion: Assertion | None, now: datetime) -> bool:
+    return assertion is not None and (assertion.refreshable or assertion.expires_at > now)
+
+
+def _rejected(name: str, last: Failure, credential: Credential, facts: ServerFacts) -> Judged:
+    """Tell a tenant that the server rejects from a server that rejects everybody."""
+    if facts.learn(name, credential).rejects_everyone:
+        return Judged(Event.REFUSED, Reason.SERVER_REJECTS_EVERYONE, last.replace(remedy=REJECTS_EVERYONE))
+    signed_in_at = credential.assertion.signed_in_at if credential.assertion else None
+    accepted_at = credential.last_rotation_at
+    never = signed_in_at is not None and (accepted_at is None or accepted_at < signed_in_at)
+    others = facts.accepted_at is not None and facts.accepted_at != accepted_at
+    shown = last.replace(remedy=NEVER_ACCEPTED) if never and others else last
+    return Judged(Event.REFUSED, Reason.REJECTED_BY_VEEAM, shown)
 
 
 def confirmed(error: Error, credential: Credential, now: datetime, policy: Policy) -> bool:

@@ -1,0 +1,86 @@
+"""The rungs by which a new pair can be got, in the order in which they are tried. Pure (DESIGN 5.2)."""
+
+from datetime import datetime
+
+from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Credential, Rung, grant_is_dead
+from vault_plugin.core.facts import ServerFacts
+
+
+def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
+    """Return the rungs that can work, in order: cheapest first.
+
+    A refresh goes last where it kills what consumers hold, where somebody may still sleep on the same refresh token, and
+    where Veeam has refused it; only a grant that Microsoft has called dead goes behind it.
+    """
+    rungs = []
+    if credential.assertion is not None and credential.assertion.expires_at > now:
+        rungs.append(Rung.EXCHANGE)
+    if credential.assertion is not None and credential.assertion.refreshable:
+        rungs.append(Rung.REASSERT)
+    pair = credential.pair
+    if pair is not None:
+        last = facts.wants_new_session or pair.refresh_goes_last
+        rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
+        if grant_is_dead(credential.last_error) and not pair.doubtful:
+            rungs.sort(key=lambda rung: rung is Rung.REASSERT)
+    return tuple(rungs)
+
+
+def stuck(credential: Credential) -> bool:
+    """Tell whether the last three answers were errors without a verdict."""
+    failures = credential.failures
+    return len(failures) == FAILURES_KEPT and not any(failure.verdict for failure in failures)
+
+
+def keeps_failing(credential: Credential) -> bool:
+    """Tell whether those were Veeam's: then it waits for the share of its lane that such credentials have."""
+    return stuck(credential) and all(failure.rung in AT_VEEAM for failure in credential.failures)
+
+
+def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried: bool) -> tuple[Rung, ...]:
+    """Return the rungs to try now; `hurried`: less than half of the overlap is left.
+
+    Then a rung whose last three answers were errors without a verdict lets the next one try first. So does Microsoft, one
+    time, if it gives no answer and the refresh token comes from a snapshot, perhaps.
+    """
+    pair, rungs = credential.pair, full_ladder(credential, now, facts)
+    if not hurried or not rungs:
+        return rungs
+    if stuck(credential) and {failure.rung for failure in credential.failures} == {rungs[0]}:
+        return (*rungs[1:], rungs[0])
+    if pair is not None and pair.restored and not pair.presented and rungs[0] is Rung.REASSERT and _silent(credential):
+        return (Rung.REFRESH, *(rung for rung in rungs if rung is not Rung.REFRESH))
+    return rungs
+
+
+def _silent(credential: Credential) -> bool:
+    """Tell whether the newest renewal brought nothing."""
+    begun, assertion = credential.renewal_begun_at, credential.assertion
+    return begun is not None and (assertion is None or assertion.obtained_at < begun)
+
+
+def probe(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
+    """Return the one rung by which a server that rejects everybody is probed: a new session while a grant stands."""
+    rungs = full_ladder(credential, now, facts)
+    dead = grant_is_dead(credential.last_error)
+    wanted = (Rung.EXCHANGE, *(() if dead else (Rung.REASSERT,)), Rung.REFRESH)
+    return tuple(rung for rung in wanted if rung in rungs)[:1]
+
+
+def taken_over(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
+    """Return the rungs left to somebody who takes over the recorded attempt.
+
+    A refresh whose outcome is unknown goes on beside it, by a new session, while the assertion lives: whoever still
+    sleeps on the old refresh token can't collide with that. Only then is the same refresh token tried again. An assertion
+    that expired while nobody went on is renewed anew.
+    """
+    attempt = credential.attempt
+    possible = full_ladder(credential, now, facts)
+    if attempt is None:
+        return possible
+    expired = Rung.EXCHANGE not in possible
+    left = (Rung.REASSERT if rung is Rung.EXCHANGE and expired else rung for rung in attempt.ladder)
+    rungs = tuple(rung for rung in dict.fromkeys(left) if rung in possible)
+    if attempt.rung is Rung.REFRESH and not attempt.climbed:
+        return (*(rung for rung in rungs if rung is not Rung.REFRESH), Rung.REFRESH)
+    return rungs or possible

@@ -1,0 +1,39 @@
+"""Whose turn it is to probe a server that rejects everybody: once a minute, another tenant each time (DESIGN 5.2)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+#: Stands for "never".
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A tenant that waits for its turn. `called_at`: when something was sent to Veeam for it last."""
+
+    name: str
+    called_at: datetime | None
+    expires_at: datetime | None
+    #: The server has given it the pair that it has.
+    accepted: bool
+    requested: bool = False
+
+
+def turn_at(one: Waiting, all_waiting: Iterable[Waiting], every: timedelta, since: datetime | None) -> datetime:
+    """Return when this tenant's turn comes, if nothing changes meanwhile. It may be over.
+
+    Who was asked for comes first, then who had no turn `since` the server accepted somebody last: those that it had accepted
+    before, the earliest expiry first, and then the others. Then it is the turn of whoever had it longest ago.
+    """
+    known = [*(other for other in all_waiting if other.name != one.name), one]
+    last = max((other.called_at for other in known if other.called_at is not None), default=_NEVER)
+    mine = _order(one, since)
+    before = sum(_order(other, since) < mine for other in known)
+    return last + every * (before + 1) if last > _NEVER else _NEVER
+
+
+def _order(one: Waiting, since: datetime | None) -> tuple[bool, datetime, bool, datetime, str]:
+    called_at = one.called_at or _NEVER
+    had_turn = since is None or called_at > since
+    return (not one.requested, called_at if had_turn else _NEVER, not one.accepted, one.expires_at or _NEVER, one.name)
