@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
@@ -34,6 +35,13 @@ class Planned:
     requested: bool = False
     #: Calls a second that this credential asks of its lane.
     demand: float = 0.0
+
+
+class Mood(NamedTuple):
+    """How a server treats everybody: whether it rejects all that it had accepted, and since when it doesn't any more."""
+
+    rejects: bool
+    recovered_at: datetime | None
 
 
 class Memory:
@@ -100,6 +108,11 @@ class Memory:
             if planned.server == asks.server and (planned.waits_turn or other in facts.rejected)
         ]
         return turn_at(one, others, self._turn_every, facts.accepted_at)
+
+    def mood_of(self, name: str) -> Mood:
+        """Return how this tenant's server treats everybody."""
+        facts = self.facts(self.get(name).server)
+        return Mood(facts.rejects_everyone, facts.recovered_at)
 
     def waiting(self, server: str) -> list[tuple[str, Planned]]:
         """Return who waits for this server to accept anything again."""

@@ -11,7 +11,7 @@ import structlog
 from scheduler.held import DELETED
 from scheduler.lanes import Lanes, Ran, ran_of
 from scheduler.metrics import Metrics
-from scheduler.planned import Memory, Planned
+from scheduler.planned import Memory, Mood, Planned
 from scheduler.publisher import Publisher
 from vault_plugin.core.capacity import demand
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose
@@ -43,7 +43,7 @@ UNJUDGED_RETRY = timedelta(seconds=30)
 HELD_RETRY = timedelta(minutes=1)
 NO_EXPIRY = timedelta(days=1)
 #: Why somebody waits for its turn, or has it.
-TURNS = frozenset({Reason.SERVER_REJECTS_EVERYONE, Reason.REJECTED_BY_VEEAM, Reason.PROBING})
+TURNS = frozenset({Reason.SERVER_REJECTS_EVERYONE, Reason.REJECTED_BY_VEEAM, Reason.PROBING, Reason.SERVER_RECOVERED})
 RENEWALS = 8
 ASK_AGAIN = timedelta(seconds=1)
 
@@ -129,7 +129,7 @@ class Rotations:
     ) -> None:
         world = self._world
         now, monotonic = world.clock.now(), world.clock.monotonic()
-        recovered_at = self._recovered_at(name)
+        before = self._memory.mood_of(name)
         planned = self._memory.saw(name, credential, monotonic)
         seen = self._seen(planned)
         view = assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
@@ -139,12 +139,11 @@ class Rotations:
             at = max(at, not_before)
         pair = credential.pair
         wanted = demand(pair.life, view.reread, world.policy) if pair and view.tenant else 0.0
-        waits_turn = action.reason in TURNS or (action.reason is Reason.SERVER_RECOVERED)
-        self._memory.update(name, next_at=at, demand=wanted, waits_turn=waits_turn)
+        self._memory.update(name, next_at=at, demand=wanted, waits_turn=action.reason in TURNS)
         if not planned.server:
             return
-        if recovered_at != self._recovered_at(name):
-            self._wake(planned.server, but=name)
+        if before != (mood := self._memory.mood_of(name)):
+            self._wake(planned.server, but=name, mood=mood)
         lane = self._lanes.of(planned.server)
         if planned.sign_in_waits:  # whatever else there is to do, it comes after the exchange that a person waits for
             retrying = keeps_failing(credential)
@@ -155,13 +154,10 @@ class Rotations:
             expires_at = pair.expires_at if pair else now + NO_EXPIRY
             lane.put(Entry(name, at, expires_at, retrying=action.shares or keeps_failing(credential)))
 
-    def _recovered_at(self, name: str) -> datetime | None:
-        return self._memory.facts(self._memory.get(name).server).recovered_at
-
-    def _wake(self, server: str, *, but: str) -> None:
-        """Look at once at everybody whom a server rejected that accepts again."""
+    def _wake(self, server: str, *, but: str, mood: Mood) -> None:
+        """Look at everybody anew whom the server rejected: it accepts again, or from now on it is probed by turns."""
         now, waiting = self._world.clock.now(), self._memory.waiting(server)
-        log.info("server_recovered", server=server, waiting=len(waiting))
+        log.warning("server_rejects_everyone" if mood.rejects else "server_recovered", server=server, waiting=len(waiting))
         for name, planned in waiting:
             if name != but:
                 self._lanes.of(server).put(Entry(name, now, planned.expires_at or now))

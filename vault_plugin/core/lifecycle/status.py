@@ -9,6 +9,7 @@ from vault_plugin.core.deleted import said_of
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
+from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
 from vault_plugin.core.names import fill
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.ports import World
@@ -140,6 +141,7 @@ HOLDS = {
     Reason.CONFIGURATION_CHANGED: "Set the fields back, or sign in anew: vb365 sign-in NAME.",
     Reason.CONFIGURATION_REFUSED: "Correct the tenant or the service's settings.",
     Reason.DOCUMENT_DELETED: "",  # it names the version
+    Reason.SERVER_REJECTS_EVERYONE: REJECTS_EVERYONE,
 }
 
 
