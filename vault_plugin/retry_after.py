@@ -27,14 +27,14 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
     if (number := _SECONDS.fullmatch(text)) is not None:
         digits = number[1].lstrip("0")
         asked = LONGEST if len(digits) > _FAR else timedelta(seconds=float(text))
-    elif (at := _http_date(text)) is not None:
+    elif (at := http_date(text)) is not None:
         asked = at - now
     else:
         return None
     return max(SHORTEST, min(asked, LONGEST))
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
     """Return the time that an HTTP date names, or nothing. Such a date is always in UTC, also where it doesn't say so."""
     if _DATE.fullmatch(text) is None:
         return None
