@@ -67,6 +67,8 @@ class VeeamSimulator:
         self.assertion_once = False
         self.check_assertion_age = True
         self.reject_assertions = False
+        #: Nobody documents whether the assertion must hold a refresh token.
+        self.wants_refresh_token = True
         self.antiforgery_always_off = False
         #: "" as the version does; "empty", "html", "oauth", "rest".
         self.error_shape = ""
@@ -138,7 +140,8 @@ class VeeamSimulator:
             assertion = json.loads(text)
         except ValueError:
             assertion = None
-        good = isinstance(assertion, dict) and assertion.get("access_token") and assertion.get("refresh_token")
+        good = isinstance(assertion, dict) and assertion.get("access_token")
+        good = good and (assertion.get("refresh_token") or not self.wants_refresh_token)
         good = good and organization in self.organizations and not self.reject_assertions
         if good and self.check_assertion_age:
             good = self._alive(str(assertion["access_token"]))
