@@ -210,8 +210,8 @@ def _tell_success(name: str, status: Status, ended: SignInStatus) -> None:
     if form() == "json":
         shown = {"account": status.account, "expires_at": status.expires_at, "generation": status.generation}
         event("signed_in", tenant=name, **shown, text=ended.text, remedy=ended.remedy)
-    else:
-        print(message)
+        return
+    print(message)
     if ended.text:
         output.warn(f"{ended.text}. {ended.remedy}".strip())
 

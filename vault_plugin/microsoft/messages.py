@@ -47,13 +47,14 @@ SPENT_CODES: Final = {70000, 70018, 54005, 90120}
 CONSENT_DECLINED: Final = 65004
 LONGEST_LINE: Final = 1000
 
-_IN_ITS_PLACE: Final = (
-    "something between this service and Microsoft answers in Microsoft's place: a proxy, a captive portal or a filter. Let "
-    "the service reach the tenant's authority (vb365 tenant show NAME) without it, or by a proxy that lets it pass "
-    "(HTTPS_PROXY)."
+_REACH: Final = (
+    "a proxy, a captive portal or a filter. Let the service reach the tenant's authority (vb365 tenant show NAME) without it, "
+    "or by a proxy that lets it pass (HTTPS_PROXY)."
 )
-NOT_MICROSOFT: Final = f"It is tried again, but {_IN_ITS_PLACE}"
-FAILING: Final = f"It is tried again. Unless Microsoft's service health shows trouble, {_IN_ITS_PLACE}"
+NOT_MICROSOFT: Final = f"Something between this service and Microsoft answers in its place: {_REACH}"
+FAILING: Final = (
+    f"See Microsoft's service health. If it is well, something between this service and Microsoft answers: {_REACH}"
+)
 MOVED: Final = (
     "Nothing of that answer was kept. Check the tenant's organization, cloud and authority: vb365 tenant show NAME. If the "
     "organization's name belongs to another directory now, sign in again: vb365 sign-in NAME."

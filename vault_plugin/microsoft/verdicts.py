@@ -264,6 +264,6 @@ UNKNOWN: Final = Row(
     RETRY,
     "UnknownError",
     "Microsoft answered an error that isn't known here",
-    "It is tried again, but look at it: search the number or the word at https://login.microsoftonline.com/error, and give "
-    "Microsoft's support the trace id. If nothing helps, sign in again: vb365 sign-in NAME.",
+    "Search the number or the word at https://login.microsoftonline.com/error, and give Microsoft's support the trace id. "
+    "If nothing helps, sign in again: vb365 sign-in NAME.",
 )
