@@ -97,6 +97,26 @@ def test_an_answer_that_veeam_does_not_take_ends_with_its_text_and_remedy(vb365:
     assert {"event": "approved", "text": "no trust"} in [json.loads(line) for line in out.splitlines()]
 
 
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_sign_in_that_got_less_than_was_asked_for_succeeds_and_says_so(vb365: Vb365, service: Service, form: str) -> None:
+    """With what to do about it."""
+    now = datetime.now(UTC).isoformat()
+    less = {"text": "Microsoft gave no refresh token", "remedy": "Add offline_access."}
+    seen = {"id": "s1", "state": "ended", "outcome": "SignedIn", "started_at": now, "expires_at": now, "ended_at": now, **less}
+    player = beside(lambda: service.answer("ended", sign_in=seen))
+
+    code, out, err = vb365("sign-in", "acme", "--format", form)
+    player.join()
+
+    assert code == 0
+    if form == "json":
+        told = json.loads(out.splitlines()[-1])
+        assert (told["event"], told["text"], told["remedy"]) == ("signed_in", less["text"], less["remedy"])
+    else:
+        assert "Signed in" in out
+        assert "Microsoft gave no refresh token. Add offline_access." in err
+
+
 def test_an_answer_of_which_nothing_more_is_told_ends_too(vb365: Vb365, service: Service) -> None:
     """After 60 s; an error from before this sign-in isn't its error, a paused tenant's text is."""
     long_ago = ERROR | {"at": "2020-01-01T00:00:00Z"}

@@ -39,10 +39,12 @@ class DirectMicrosoft:
         return microsoft.device_authorization(self._post(binding, "devicecode", microsoft.device_code_form(binding)))
 
     def poll(self, binding: Binding, device_code: Secret, now: datetime) -> PollResult:
-        return microsoft.poll_result(self._post(binding, "token", microsoft.poll_form(binding, device_code)), now)
+        answer = self._post(binding, "token", microsoft.poll_form(binding, device_code))
+        return microsoft.poll_result(answer, now, binding.scope)
 
     def refresh(self, binding: Binding, assertion: Assertion, now: datetime) -> Assertion:
-        return microsoft.renewed(self._post(binding, "token", microsoft.refresh_form(binding, assertion)), assertion, now)
+        answer = self._post(binding, "token", microsoft.refresh_form(binding, assertion))
+        return microsoft.renewed(answer, assertion, now, binding)
 
     def _post(self, binding: Binding, endpoint: str, form: Mapping[str, str]) -> microsoft.Answer:
         request = Request("POST", f"/{binding.organization}/oauth2/v2.0/{endpoint}", {}, FORM, urlencode(form).encode())

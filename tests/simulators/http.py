@@ -220,8 +220,8 @@ class Server:
                     self.connection.close()
                     return
                 log.append((request.method, request.path, response.status))
-                self.send_response(response.status)
-                for name, value in response.headers.items():
+                self.send_response_only(response.status)
+                for name, value in {"Date": self.date_time_string(), **response.headers}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(response.body)))
                 self.end_headers()

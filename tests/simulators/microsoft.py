@@ -95,6 +95,10 @@ class MicrosoftSimulator:
         #: "entra": old refresh tokens live on; "single": they die; "family": reuse kills the whole grant.
         self.rotation = "entra"
         self.omit_on_refresh: set[str] = set()
+        #: What becomes of a token answer before it is sent, by the grant that it answers: "device_code", "refresh_token".
+        self.alter: Callable[[str, dict[str, object]], dict[str, object]] = lambda _grant, tokens: tokens
+        #: What an error says otherwise than it usually does, by its number: ``{424242: {"suberror": "bad_token"}}``.
+        self.says: dict[int, dict[str, object]] = {}
         self.unknown_tenants: set[str] = set()
         #: Domains that were moved, and to whose directory.
         self.moved: dict[str, str] = {}
@@ -213,7 +217,7 @@ class MicrosoftSimulator:
         code.answer = "redeemed"
         grant = Grant(tenant, code.client_id, code.scope, code.account)
         self.presented.append(Presented(now, tenant, "device_code", _sha(presented), "ok"))
-        return json_response(200, self._tokens(grant, code.scope))
+        return json_response(200, self.alter("device_code", self._tokens(grant, code.scope)))
 
     def _refresh(self, tenant: str, form: dict[str, str]) -> Response:
         token = form.get("refresh_token", "")
@@ -236,7 +240,8 @@ class MicrosoftSimulator:
         grant.spent.add(token)
         self.presented.append(Presented(self.now(), tenant, "refresh_token", _sha(token), "ok"))
         tokens = self._tokens(grant, asked)
-        return json_response(200, {name: value for name, value in tokens.items() if name not in self.omit_on_refresh})
+        kept = {name: value for name, value in tokens.items() if name not in self.omit_on_refresh}
+        return json_response(200, self.alter("refresh_token", kept))
 
     def _discovery(self, tenant: str) -> Response:
         base = f"{self.base_url}/{tenant}"
@@ -300,7 +305,7 @@ class MicrosoftSimulator:
         """Return an error in Microsoft's form."""
         error, text = ERRORS.get(code, ("invalid_grant", "Something."))
         trace, stamp = str(uuid.uuid4()), self.now().strftime("%Y-%m-%d %H:%M:%SZ")
-        content = {
+        content: dict[str, object] = {
             "error": error,
             "error_description": f"AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {trace} Timestamp: {stamp}",
             "error_codes": [code],
@@ -311,7 +316,7 @@ class MicrosoftSimulator:
         }
         if code in SUBERRORS:
             content["suberror"] = SUBERRORS[code]
-        return json_response(status, content)
+        return json_response(status, {**content, **self.says.get(code, {})})
 
 
 def _sha(text: str) -> str:

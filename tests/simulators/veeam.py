@@ -69,6 +69,8 @@ class VeeamSimulator:
         self.reject_assertions = False
         #: It answers "Invalid credential" to everybody, whatever is presented.
         self.sick = False
+        #: Nobody documents whether the assertion must hold a refresh token.
+        self.wants_refresh_token = True
         self.antiforgery_always_off = False
         #: "" as the version does; "empty", "html", "oauth", "rest".
         self.error_shape = ""
@@ -149,7 +151,8 @@ class VeeamSimulator:
             assertion = json.loads(text)
         except ValueError:
             assertion = None
-        good = isinstance(assertion, dict) and assertion.get("access_token") and assertion.get("refresh_token")
+        good = isinstance(assertion, dict) and assertion.get("access_token")
+        good = good and (assertion.get("refresh_token") or not self.wants_refresh_token)
         good = good and organization in self.organizations and not self.reject_assertions
         if good and self.check_assertion_age:
             good = self._alive(str(assertion["access_token"]))

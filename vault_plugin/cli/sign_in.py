@@ -194,8 +194,8 @@ def _tell_end(session: Session, name: str, prompt: Prompt | None = None) -> None
         raise Failed("the service shows no sign-in", remedy=f"Look at: vb365 status {name}.")
     if prompt is not None and ended.id != prompt.sign_in_id:
         raise Failed("a newer sign-in took the place of this one", remedy=f"Look at: vb365 status {name}.")
-    if ended.outcome == SIGNED_IN and status.state != State.BLOCKED and status.text != UNPROVED:
-        _tell_success(name, status)
+    if ended.outcome == SIGNED_IN and status.state != State.BLOCKED and UNPROVED not in status.text:
+        _tell_success(name, status, ended)
         return
     if ended.outcome == SIGNED_IN:
         raise Failed(f"signed in, but {status.text}", reason=status.reason, remedy=status.remedy)
@@ -203,14 +203,17 @@ def _tell_end(session: Session, name: str, prompt: Prompt | None = None) -> None
     raise Failed(f"{ended.outcome or ended.state}: {ended.text}{trace}", reason=ended.outcome, remedy=ended.remedy)
 
 
-def _tell_success(name: str, status: Status) -> None:
+def _tell_success(name: str, status: Status, ended: SignInStatus) -> None:
     until = output.ago(status.expires_at)
     account = f" as {status.account}" if status.account else ""
     message = f"Signed in{account}. {name} has a token that expires {until}; it is kept fresh from now on."
     if form() == "json":
-        event("signed_in", tenant=name, account=status.account, expires_at=status.expires_at, generation=status.generation)
-    else:
-        print(message)
+        shown = {"account": status.account, "expires_at": status.expires_at, "generation": status.generation}
+        event("signed_in", tenant=name, **shown, text=ended.text, remedy=ended.remedy)
+        return
+    print(message)
+    if ended.text:
+        output.warn(f"{ended.text}. {ended.remedy}".strip())
 
 
 def cancel(name: TenantName, format_: Format = "") -> None:

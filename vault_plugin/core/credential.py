@@ -61,6 +61,8 @@ class Assertion(Part):
     refreshable: bool
     signed_in_at: Timestamp
     account: str = ""
+    #: Scopes that were asked for and that Microsoft didn't grant, in our own words; `offline_access` for a refresh token.
+    lacks: tuple[str, ...] = ()
 
 
 class Rejected(Part):

@@ -128,7 +128,10 @@ class AuthorizationServerUnavailable(AuthorizationServerError):
     """Timeout, connection error, 429, 5xx or throttling: nothing is judged, try again."""
 
     retryable = True
-    default_remedy = "Nothing to do: it is tried again."
+    default_remedy = (
+        "Nothing to do: it is tried again. If it stays for an hour, look at Microsoft's service health "
+        "(https://status.cloud.microsoft), and give Microsoft's support the trace id."
+    )
 
 
 class BackupServerError(Error):

@@ -69,6 +69,8 @@ class SignIn(Document):
     polled_by: str = ""
     polls: int = 0
     assertion: Assertion | None = None
+    #: What was asked for and Microsoft didn't grant: told also when the assertion has left this record.
+    lacks: tuple[str, ...] = ()
     outcome: Reason | None = None
     text: str = ""
     remedy: str = ""
@@ -108,7 +110,10 @@ class SignIn(Document):
         """Store Microsoft's answer; the device code is spent."""
         self._check(SignInState.APPROVED)
         binding = self.binding.replace(tenant_id=tenant_id)
-        return self.replace(state=SignInState.APPROVED, assertion=assertion, device_code=None, outcome=None, binding=binding)
+        approved = self.replace(
+            state=SignInState.APPROVED, assertion=assertion, device_code=None, outcome=None, binding=binding
+        )
+        return approved.replace(lacks=assertion.lacks)
 
     def ended(
         self,

@@ -91,7 +91,7 @@ def _sign_in(world: World, asked: Asked, entry: Handled) -> Handled:
     tenant = world.specs.tenant(asked.name)
     if tenant is None:
         return entry.replace(outcome="Refused", text=f"there is no tenant {asked.name}")
-    if text := refusal(world, asked.name, bind(asked.name, tenant)):
+    if text := refusal(world, asked.name, bind(asked.name, tenant), anew=True):
         return _note(world, asked.name, entry.replace(outcome="Refused", text=text))
     request = asked.request
     try:

@@ -10,6 +10,7 @@ from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
+from vault_plugin.core.lifecycle.notes import Note, notes_of, of_sign_in, with_notes
 from vault_plugin.core.names import fill
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.ports import World
@@ -37,7 +38,9 @@ class SignInSeen:
 
 def seen(sign_in: SignIn | None) -> SignInSeen:
     """Return what a status tells of this sign-in."""
-    return SignInSeen(_sign_in_status(sign_in), _outcomes(sign_in.handled)) if sign_in else SignInSeen()
+    if sign_in is None:
+        return SignInSeen()
+    return SignInSeen(of_sign_in(_sign_in_status(sign_in), sign_in), _outcomes(sign_in.handled))
 
 
 def seen_gone(world: World, name: str, known: SignInSeen | None) -> SignInSeen:
@@ -67,9 +70,12 @@ def write_status(
     now = world.clock.now()
     view = view_of(world, name, credential)
     status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
-    text, remedy = beside
-    status = status.replace(text="; ".join(filter(None, (status.text, text))), remedy=status.remedy or remedy)
-    write_told(world, name, status)
+    notes = (*(_said(note, view) for note in notes_of(view, world.allowed)), Note(*beside))
+    write_told(world, name, with_notes(status, notes))
+
+
+def _said(note: Note, view: View) -> Note:
+    return Note(note.text, fill(note.remedy, tenant=view.name, server=_server(view)), note.why)
 
 
 def write_told(world: World, name: str, status: Status) -> None:
