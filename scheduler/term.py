@@ -69,7 +69,7 @@ class Term:
         self._leads = leads
         self._ended = threading.Event()
         self.timers = timers = Timers(EXECUTORS)
-        self._lanes = lanes = Lanes(specs.server, world.clock, timers, leads)
+        self._lanes = lanes = Lanes(specs.server, world.clock, timers, leads, world.veeam.alive)
         self._held = held = health.held
         self._publisher = Publisher(world, timers, metrics, memory, lambda server: lanes.of(server).delay(), held)
         self._rotations = Rotations(world, metrics, memory, lanes, self._publisher)

@@ -1,7 +1,7 @@
 """Both ports straight onto the simulators, without sockets: the product's own messages, built and parsed."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from tests.simulators.http import Request, Response
@@ -12,6 +12,8 @@ from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding, ServerSpec
 from vault_plugin.microsoft import messages as microsoft
 from vault_plugin.veeam import messages as veeam
+from vault_plugin.veeam.forms import Answer, parse
+from vault_plugin.veeam.verdicts import Asked, error_of
 
 App = Callable[[Request], Response]
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -72,21 +74,24 @@ class DirectVeeam:
     def logout(self, server: ServerSpec, access_token: Secret) -> None:
         answer = self._call(server, "POST", "token/logout", access_token)
         if answer.status not in (200, 204):
-            raise veeam.error_of(answer, "logging out")
+            raise error_of(answer, "logging out", Asked.BEARER)
 
     def organization(self, server: ServerSpec, access_token: Secret) -> str:
         return veeam.organization_name(self._call(server, "GET", "Organization", access_token))
 
-    def _call(self, server: ServerSpec, method: str, path: str, token: Secret) -> veeam.Answer:
+    def alive(self, server: ServerSpec) -> None:
+        error = error_of(self._send(server, "GET", "ServiceInstance", {}, {}), "looking", Asked.ANYTHING)
+        if isinstance(error, BackupServerUnavailable):
+            raise error
+
+    def _call(self, server: ServerSpec, method: str, path: str, token: Secret) -> Answer:
         return self._send(server, method, path, {}, {"authorization": f"Bearer {token.reveal()}"})
 
-    def _send(
-        self, server: ServerSpec, method: str, path: str, form: Mapping[str, str], headers: Mapping[str, str]
-    ) -> veeam.Answer:
+    def _send(self, server: ServerSpec, method: str, path: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
         url = f"/{server.api_version}/{path}"
         request = Request(method, url, {}, {**FORM, **headers}, urlencode(form).encode())
         try:
             answer = self._wire(self._app, request)
         except Unreachable:
             raise BackupServerUnavailable("no answer", reason="Timeout") from None
-        return veeam.parse(answer.status, answer.body, answer.headers.get("Retry-After"))
+        return parse(answer.status, answer.body, answer.headers, datetime.now(UTC))

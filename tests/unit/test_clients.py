@@ -38,6 +38,7 @@ from vault_plugin.microsoft.client import MicrosoftClient
 from vault_plugin.microsoft.verdicts import DEFAULTS, ROWS
 from vault_plugin.veeam import messages as veeam_messages
 from vault_plugin.veeam.client import VeeamClient
+from vault_plugin.veeam.forms import parse as veeam_parse
 
 ORGANIZATION = "contoso.onmicrosoft.com"
 ASSERTION = Secret(json.dumps({"access_token": "simtok-a", "refresh_token": "simtok-r"}))
@@ -172,11 +173,10 @@ def test_a_refusal_of_any_shape_is_veeams_verdict(
         (Response(200, b"{}"), BackupServerFaulty, "AnswerUnusable"),
         (Response(200, b'{"access_token":"simtok","expires_in":1}'), BackupServerFaulty, "AnswerUnusable"),
         (Response(404), EndpointRefused, "EndpointNotServed"),
-        (Response(400, b"<html>a proxy's page</html>"), BackupServerFaulty, "ServerError"),
-        (Response(401, b"<html>a proxy's page</html>"), BackupServerFaulty, "ServerError"),
+        (Response(400, b"<html>a proxy's page</html>"), BackupServerFaulty, "GatewayAnswered"),
         (Response(401), TokenRejected, "RejectedByVeeam"),
-        (Response(403), TokenRejected, "RejectedByVeeam"),
-        (Response(302, b"", {"Location": "https://evil.example/"}), BackupServerFaulty, "ServerError"),
+        (Response(403), BackupServerFaulty, "ServerError"),
+        (Response(302, b"", {"Location": "https://evil.example/"}), EndpointRefused, "Redirected"),
         (Response(429, b"slow", {"Retry-After": "17"}), BackupServerUnavailable, "Throttled"),
         (Response(502), BackupServerUnavailable, "Unavailable"),
         (Response(503), BackupServerUnavailable, "Unavailable"),
@@ -260,7 +260,7 @@ def test_an_expired_certificate_and_another_name_are_refused(veeam: VeeamSimulat
 def test_any_answer_at_all_is_a_pair_or_an_error_of_ours(status: int, body: bytes) -> None:
     """Each parser, on any bytes."""
     try:
-        assert isinstance(veeam_messages.token_answer(veeam_messages.parse(status, body), "testing"), TokenAnswer)
+        assert isinstance(veeam_messages.token_answer(veeam_parse(status, body, {}, NOW), "testing"), TokenAnswer)
     except BackupServerError as error:
         assert error.remedy()
     for read in (lambda answer: microsoft.poll_result(answer, NOW), microsoft.device_authorization):

@@ -58,13 +58,13 @@ class Scheduler:
         )  # fmt: skip
         metrics = Metrics()
         self.timers = Timers(dict.fromkeys(("lanes", "microsoft", "vault", "timers"), 1))
-        self.lanes = Lanes(lambda _: SERVER, self.clock, self.timers, lambda: self.leads)
+        self.lanes = Lanes(lambda _: SERVER, self.clock, self.timers, lambda: self.leads, lambda _: None)
         self.publisher = Publisher(world, self.timers, metrics, self.memory, lambda _: timedelta(0))
         self.rotations = Rotations(world, metrics, self.memory, self.lanes, self.publisher)
 
     def planned(self, name: str) -> Entry | None:
         """Return what the lane has planned for this credential."""
-        return self.lanes.of("vbr")._lane._entries.get(name)
+        return self.lanes.of("vbr")._lane.queue.entries.get(name)
 
     def stop(self) -> None:
         self.lanes.stop()
@@ -135,3 +135,22 @@ def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(sche
     assert not scheduler.rotations._queued
     scheduler.rotations.stop()
     assert scheduler.store.reads - before <= 5
+
+
+def test_journals_refill_the_lane_of_a_restart(scheduler: Scheduler) -> None:
+    """Five calls of the last minute stand in the documents: the next one waits for its place, whatever is due."""
+    now, secret = scheduler.clock.now(), Secret("x")
+    pair = TokenPair(access_token=secret, refresh_token=secret, issued_at=now - 59 * MINUTE, expires_at=now + MINUTE)
+    for number in range(5):
+        held = Credential(
+            since=now, state=State.ACTIVE, reason=Reason.REFRESHED, generation=1, binding=bind(f"t{number}", TENANT), pair=pair,
+            calls=(now - 30 * MINUTE, now - timedelta(seconds=number * 10)),
+        )  # fmt: skip
+        scheduler.store.write(f"t{number}", held, cas=0)
+        scheduler.rotations.load(f"t{number}", remember=True)
+    lane = scheduler.lanes.of("vbr")._lane
+
+    assert lane.begin(now, scheduler.clock.monotonic()) is None
+    wait = lane.wake_in(now, scheduler.clock.monotonic())
+    assert wait is not None
+    assert timedelta(seconds=20) < wait <= timedelta(seconds=61), "the oldest of the five, its answer as late as may be"

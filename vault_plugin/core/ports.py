@@ -186,6 +186,9 @@ class BackupServer(Protocol):
     def organization(self, server: ServerSpec, access_token: Secret) -> str:
         """Return the name of the organization the token is for: the proof that it works."""
 
+    def alive(self, server: ServerSpec) -> None:
+        """Ask whether the server answers at all, by a call that no throttle counts. Raises `BackupServerUnavailable` only."""
+
 
 @dataclass(frozen=True)
 class World:

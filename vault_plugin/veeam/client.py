@@ -3,7 +3,7 @@
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vault_plugin.core.errors import BackupServerUnavailable
@@ -12,10 +12,14 @@ from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.timed import TimedAdapter
 from vault_plugin.veeam import messages
+from vault_plugin.veeam.forms import Answer, parse
+from vault_plugin.veeam.verdicts import Asked, error_of
 from vault_plugin.wire import NoAnswer, Session, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
 PROBE_TIMEOUT = timedelta(seconds=5)
+#: Answers who isn't signed in, with 401, wherever a version is served.
+ANONYMOUS = "ServiceInstance"
 
 
 def _trust(server: ServerSpec) -> dict[str, Any]:
@@ -68,8 +72,8 @@ class VeeamClient:
             BackupServerError: it isn't known to be ended.
         """
         answer = self._call(server, "POST", "token/logout", access_token)
-        if answer.status not in (200, 204):
-            raise messages.error_of(answer, "logging out")
+        if answer.status not in messages.OK:
+            raise error_of(answer, "logging out", Asked.BEARER)
 
     def organization(self, server: ServerSpec, access_token: Secret) -> str:
         """Return the name of the organization that the token is for: the cheapest proof that it works.
@@ -78,6 +82,19 @@ class VeeamClient:
             BackupServerError: it doesn't work, or nobody knows.
         """
         return messages.organization_name(self._call(server, "GET", "Organization", access_token))
+
+    def alive(self, server: ServerSpec) -> None:
+        """Ask anonymously whether the server answers at all, by a call that the token endpoint's throttle doesn't count.
+
+        Raises:
+            BackupServerUnavailable: it doesn't: trouble of its whole lane. Any other answer is one.
+        """
+        answer = self._send(server, "GET", f"{server.api_version}/{ANONYMOUS}", None, {}, PROBE_TIMEOUT)
+        if answer.status in messages.OK:
+            return
+        error = error_of(answer, "looking whether it is there", Asked.ANYTHING)
+        if isinstance(error, BackupServerUnavailable):
+            raise error
 
     def _pair(self, server: ServerSpec, form: Mapping[str, str], timeout: timedelta, doing: str) -> TokenAnswer:
         answer = self._send(server, "POST", f"{server.api_version}/token", form, {}, timeout)
@@ -93,13 +110,13 @@ class VeeamClient:
         served: list[str] = []
         for version in messages.VERSIONS:
             try:
-                answer = self._send(server, "GET", f"{version}/ServiceInstance", None, {}, PROBE_TIMEOUT)
+                answer = self._send(server, "GET", f"{version}/{ANONYMOUS}", None, {}, PROBE_TIMEOUT)
             except BackupServerUnavailable:
                 return served, False
             served += [version] if answer.status in (200, 401, 403) else []
         return served, True
 
-    def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> messages.Answer:
+    def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> Answer:
         headers = {"Authorization": f"Bearer {access_token.reveal()}"}
         return self._send(server, method, f"{server.api_version}/{path}", None, headers, PROOF_TIMEOUT)
 
@@ -111,7 +128,7 @@ class VeeamClient:
         form: Mapping[str, str] | None,
         headers: Mapping[str, str],
         timeout: timedelta,
-    ) -> messages.Answer:
+    ) -> Answer:
         try:
             reply = send(
                 self._session(server),
@@ -124,9 +141,11 @@ class VeeamClient:
                 total=timeout.total_seconds(),
             )
         except NoAnswer as error:
-            raise BackupServerUnavailable(f"{server.url}: {error}", reason=error.reason, remedy=error.remedy) from None
-        self._on_answer(server.url, messages.date_of(reply.headers.get("Date")))
-        return messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
+            text = f"{server.url}: {error}"
+            raise BackupServerUnavailable(text, reason=error.reason, remedy=error.remedy, sent=error.sent) from None
+        date = messages.date_of(reply.headers.get("Date"))
+        self._on_answer(server.url, date)
+        return parse(reply.status, reply.content, reply.headers, date or datetime.now(UTC))
 
     def _session(self, server: ServerSpec) -> Session:
         key = (server.url, server.ca_pem, server.fingerprint_sha256, server.insecure)
@@ -137,6 +156,6 @@ class VeeamClient:
                 except (ssl.SSLError, ValueError, TypeError):
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
-                    raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy) from None
+                    raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy, sent=False) from None
                 self._sessions[key] = session
             return self._sessions[key]
