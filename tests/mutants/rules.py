@@ -1,0 +1,75 @@
+"""The rules, and the text that holds each: where the code moves on, its line here must follow."""
+
+from itertools import pairwise
+from typing import Final
+
+from tests.mutants.runner import Mutant
+from tests.unit.test_questions import APART
+from vault_plugin.core.policy import QUESTIONS
+
+LEADING: Final = ("tests/scenarios/test_leading.py",)
+ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/lifecycle/adopt.py"
+
+RULES: Final = (
+    Mutant(
+        "a lane begins nothing while this instance doesn't lead",
+        "scheduler/lanes.py", "if self._stopped or not self._may_call():", "if self._stopped:", LEADING,
+    ),
+    Mutant(
+        "nothing is polled while this instance doesn't lead",
+        "scheduler/sign_ins.py", "if not self._may_call():", "if False:", LEADING,
+    ),
+    Mutant(
+        "nothing is renewed at Microsoft while this instance doesn't lead",
+        "scheduler/rotations.py", "if self._lanes.may_call():", "if True:", LEADING,
+    ),
+    Mutant(
+        "no letter is opened while this instance doesn't lead",
+        "scheduler/term.py", "return self._leads() and self._health.guarded", "return self._health.guarded", LEADING,
+    ),
+    Mutant(
+        "journals refill a lane after a restart",
+        "scheduler/rotations.py", "lane.remember(begun)", "pass", LEADING,
+    ),
+    Mutant(
+        "the call of a journal counts as late as it may have come",
+        "scheduler/lanes.py", "min(now, at + longest)", "at", LEADING,
+    ),
+    Mutant(
+        "a logout occupies a place in its lane",
+        "scheduler/term.py", "self._rotations.logged_out(name)", "pass", LEADING,
+    ),
+    Mutant(
+        "the sweep publishes what is missing",
+        "scheduler/term.py", "self._publisher.publish_missing()", "pass", LEADING,
+    ),
+    Mutant(
+        "a start publishes what a crash left unpublished",
+        "scheduler/reading.py", "self._publisher.publish(name, credential)", "pass", LEADING,
+    ),
+    Mutant(
+        "every tenant is read again within ten minutes",
+        "scheduler/term.py", "settings.reread_after / 2, rounds", "settings.reread_after * 2, rounds", LEADING,
+    ),
+    Mutant(
+        "a round reads its share of the tenants again",
+        "scheduler/reading.py", "for name in self._specs.oldest(", "for name in [] and self._specs.oldest(", LEADING,
+    ),
+)  # fmt: skip
+
+
+def mutants() -> list[Mutant]:
+    """Return every rule of the table, and each pair of questions whose order can be seen."""
+    return [*RULES, *_orders()]
+
+
+def _orders() -> list[Mutant]:
+    """Return a swap of each two neighbours among the questions."""
+    asked, line = "tests/unit/test_questions.py", "for question in QUESTIONS:"
+    swaps = []
+    for at, names in enumerate(pairwise(question.__name__ for question in QUESTIONS)):
+        if names not in APART:
+            swapped = f"(*QUESTIONS[:{at}], QUESTIONS[{at + 1}], QUESTIONS[{at}], *QUESTIONS[{at + 2}:])"
+            rule = f"the question {names[0]} is asked before {names[1]}"
+            swaps.append(Mutant(rule, "vault_plugin/core/policy.py", line, f"for question in {swapped}:", (asked,)))
+    return swaps
