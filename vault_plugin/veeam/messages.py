@@ -18,10 +18,11 @@ from vault_plugin.core.errors import (
     EndpointRefused,
     TokenRejected,
 )
-from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.ports import Organization, TokenAnswer
 from vault_plugin.core.secret import Secret
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+LONGEST_TEXT: Final = 256
 VERSIONS: Final = ("v8", "v7", "v6", "v5", "v4")
 #: The field exists from v7 on; from v8 on a token without it needs an antiforgery cookie, for the refresh too.
 ANTIFORGERY_SINCE: Final = 7
@@ -163,19 +164,35 @@ def _word(answer: Answer) -> str:
     return ""
 
 
-def organization_name(answer: Answer) -> str:
-    """Return the organization's name from ``GET /vN/Organization``.
+#: What VB365 answers to a token that it knows and that may not ask (403).
+ACCESS_DENIED: Final = "ResourceAccessDenied"
+
+
+def organization_of(answer: Answer) -> Organization | None:
+    """Read the answer of ``GET /vN/Organization``; None: the server knows the token, and doesn't let it ask.
+
+    Only a 401 is a verdict on the token: the question itself holds nothing else that could be refused.
 
     Raises:
         BackupServerError: an error, or no such object.
     """
-    name = answer.fields.get("name")
+    if answer.status == 403 and answer.fields.get("errorCode") == ACCESS_DENIED:  # noqa: PLR2004 - RFC 9110
+        return None
     if answer.status != 200:  # noqa: PLR2004 - the only success
-        raise error_of(answer, "proving the token")
-    if not isinstance(name, str) or not name:
+        error = error_of(answer, "proving the token")
+        if isinstance(error, TokenRejected) and answer.status != 401:  # noqa: PLR2004 - RFC 9110
+            raise BackupServerFaulty(str(error), reason="ServerError", status=answer.status)
+        raise error
+    found = Organization(_text(answer.fields.get("id")), _text(answer.fields.get("name")))
+    if not (found.id or found.name):
         msg = "proving the token: the server answered 200 without an organization"
         raise BackupServerFaulty(msg, reason="AnswerUnusable", status=answer.status)
-    return name
+    return found
+
+
+def _text(value: object) -> str:
+    """Return a name or an id as text that can be shown and kept; nothing if it isn't one."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable() else ""
 
 
 def _life(value: object) -> timedelta | None:

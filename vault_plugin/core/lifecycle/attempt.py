@@ -208,6 +208,7 @@ def _adopted(current: Credential, grant: Grant) -> Credential:
         sign_in_id=grant.sign_in_id,
         pair=current.pair if same else None,
         disproved=current.disproved if same else 0,
+        findings=current.findings if same else current.findings.elsewhere(),
     )
 
 
