@@ -81,7 +81,11 @@ class Publisher:
             self._not_published(name, error)
             return credential
         if proved.proved > held.proved:
-            log.info("proved", tenant=name, generation=proved.proved, **_probed(proved))
+            verified = proved.findings.unverified < proved.proved
+            log.info("proved", tenant=name, generation=proved.proved, verified=verified, **_probed(proved))
+        old, new = held.findings.organization_name, proved.findings.organization_name
+        if old and new != old:
+            log.warning("organization_renamed", tenant=name, old=old, new=new)
         if proved.state is State.BLOCKED and held.state is State.ACTIVE and proved.last_error is not None:
             log.warning("not_proved", tenant=name, reason=proved.reason.value, error=proved.last_error.text)
         if written:

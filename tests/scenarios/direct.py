@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from tests.simulators.http import Request, Response
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.errors import AuthorizationServerUnavailable, BackupServerUnavailable
-from vault_plugin.core.ports import DeviceAuthorization, PollResult, TokenAnswer
+from vault_plugin.core.ports import DeviceAuthorization, Organization, PollResult, TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding, ServerSpec
 from vault_plugin.microsoft import messages as microsoft
@@ -76,8 +76,8 @@ class DirectVeeam:
         if answer.status not in (200, 204):
             raise error_of(answer, "logging out", Asked.BEARER)
 
-    def organization(self, server: ServerSpec, access_token: Secret) -> str:
-        return veeam.organization_name(self._call(server, "GET", "Organization", access_token))
+    def organization(self, server: ServerSpec, access_token: Secret) -> Organization | None:
+        return veeam.organization_of(self._call(server, "GET", "Organization", access_token))
 
     def alive(self, server: ServerSpec) -> None:
         error = error_of(self._send(server, "GET", "ServiceInstance", {}, {}), "looking", Asked.ANYTHING)

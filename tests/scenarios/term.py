@@ -27,8 +27,9 @@ from tests.scenarios.direct import App, DirectMicrosoft, DirectVeeam
 from tests.simulators.http import Request, Response
 from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.veeam import VeeamSimulator
-from vault_plugin.core.credential import Assertion, Credential, TokenPair
+from vault_plugin.core.credential import Assertion, Credential
 from vault_plugin.core.documents import Document
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.ports import Letter, World
 from vault_plugin.core.published import Action, Prompt, Token
 from vault_plugin.core.published import Request as Wish

@@ -5,6 +5,7 @@ import hashlib
 import json
 import secrets
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,6 +63,11 @@ class VeeamSimulator:
         self.old_access = "alive"
         #: What a login does to the access tokens of the organization's other sessions: "alive" or "dies".
         self.other_sessions = "alive"
+        #: What VB365 calls an organization by now, and its id, where they aren't as they were at first.
+        self.renamed: dict[str, str] = {}
+        self.organization_ids: dict[str, object] = {}
+        #: Tokens are known, and may not ask for their organization.
+        self.denies_organization = False
         #: API calls are for restore operators only: every token is refused.
         self.operators_only = False
         self.assertion_once = False
@@ -261,12 +267,19 @@ class VeeamSimulator:
             session.dead = True
             return Response(204 if version >= 8 else 200)
         if request.method == "GET" and rest == "organization" and session.organization:
-            return json_response(200, {"id": "1", "name": session.organization, "type": "Office365", "isBackedup": True})
+            return self._organization(session.organization)
         if request.method == "GET" and rest == "serviceinstance":
             return json_response(200, {"installationId": "00000000-0000-0000-0000-000000000000", "version": "8.0.0.1"})
         if request.method == "GET" and rest == "restoresessions":
             return json_response(200, {"offset": 0, "limit": 30, "results": []})
         return Response(404)
+
+    def _organization(self, name: str) -> Response:
+        if self.denies_organization:
+            return json_response(403, {"message": "Access denied", "errorCode": "ResourceAccessDenied", "stackTrace": None})
+        shown: dict[str, object] = {"name": self.renamed.get(name, name), "type": "Office365", "isBackedup": True}
+        known = self.organization_ids.get(name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)))
+        return json_response(200, shown if known is None else shown | {"id": known})
 
     def _session_of(self, token: str) -> Session | None:
         now = self.now()

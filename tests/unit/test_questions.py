@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from tests.unit.test_policy import HOUR, MINUTE, NOW, POLICY, assertion, attempt, credential, failure, pair, view
-from vault_plugin.core.credential import Credential
+from vault_plugin.core.credential import Credential, Rejected
+from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.policy import QUESTIONS, Do, View, next_action
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import TenantSpec
@@ -29,11 +30,27 @@ CASES: Final[dict[tuple[str, str], tuple[View, Do, Reason]]] = {
         view(credential(state=State.ROTATING, attempt=attempt()), changed=("server",)), Do.HOLD, Reason.CONFIGURATION_CHANGED,
     ),
     # An operator's wish begins no second call beside one that is under way.
-    ("_in_flight", "_requested"): (
-        view(credential(state=State.ROTATING, attempt=attempt(instance="other:1"), requested="r1")), Do.HOLD, Reason.IN_FLIGHT,
+    ("_in_flight", "_turn"): (
+        view(credential(state=State.ROTATING, attempt=attempt(instance="other:1"), requested="r1"), turn_at=NOW),
+        Do.HOLD, Reason.IN_FLIGHT,
+    ),
+    # Nor does it call a server that rejects everybody before its turn: it makes this tenant the next one.
+    ("_turn", "_requested"): (
+        view(credential(requested="r1"), turn_at=NOW + MINUTE), Do.HOLD, Reason.SERVER_REJECTS_EVERYONE,
     ),
     # An operator's wish doesn't wait for tomorrow's silent try.
     ("_requested", "_needs_sign_in"): (view(REQUESTED_WITHOUT_GRANT), Do.ATTEMPT, Reason.REQUESTED),
+    # A server that accepts again is called at once for whom it rejected.
+    ("_recovered", "_blocked"): (
+        view(
+            credential(
+                state=State.BLOCKED, reason=Reason.REJECTED_BY_VEEAM, since=NOW - 3 * MINUTE,
+                rejected=Rejected(since=NOW - 3 * MINUTE, at=NOW - 3 * MINUTE), last_error=failure(age=3 * MINUTE),
+            ),
+            facts=ServerFacts(recovered_at=NOW - MINUTE),
+        ),
+        Do.ATTEMPT, Reason.SERVER_RECOVERED,
+    ),
     # Who is blocked waits as who is blocked, not as who met an error.
     ("_blocked", "_backing_off"): (
         view(credential(state=State.BLOCKED, reason=Reason.REJECTED_BY_VEEAM, pair=pair(age=50 * MINUTE), failures=(failure(),))),
@@ -51,7 +68,7 @@ CASES: Final[dict[tuple[str, str], tuple[View, Do, Reason]]] = {
 APART: Final = {
     ("_deleted", "_revoked"): "what stands for a deleted document is blocked, whatever stood in it: nothing is known of it",
     ("_removed", "_paused"): "a spec that is gone says nothing of a pause",
-    ("_needs_sign_in", "_blocked"): "a credential is in one state",
+    ("_needs_sign_in", "_recovered"): "a person is needed, or the server's word is what holds it up",
 }
 
 

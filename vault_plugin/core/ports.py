@@ -171,6 +171,14 @@ class TokenAnswer:
     expires_in: timedelta
 
 
+@dataclass(frozen=True)
+class Organization:
+    """Which organization a token is for. The name can change, the id can't; either is empty where the server doesn't say it."""
+
+    id: str
+    name: str
+
+
 class BackupServer(Protocol):
     """Veeam Backup for Microsoft 365. Methods raise the subclasses of `BackupServerError`."""
 
@@ -183,8 +191,11 @@ class BackupServer(Protocol):
     def logout(self, server: ServerSpec, access_token: Secret) -> None:
         """End the session of this token."""
 
-    def organization(self, server: ServerSpec, access_token: Secret) -> str:
-        """Return the name of the organization the token is for: the proof that it works."""
+    def organization(self, server: ServerSpec, access_token: Secret) -> Organization | None:
+        """Return the organization that the token is for: the proof that it works.
+
+        None: the server knows the token, and doesn't let it ask.
+        """
 
     def alive(self, server: ServerSpec) -> None:
         """Ask whether the server answers at all, by a call that no throttle counts. Raises `BackupServerUnavailable` only."""

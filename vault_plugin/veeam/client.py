@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vault_plugin.core.errors import BackupServerUnavailable
-from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.ports import Organization, TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.timed import TimedAdapter
@@ -75,13 +75,15 @@ class VeeamClient:
         if answer.status not in messages.OK:
             raise error_of(answer, "logging out", Asked.BEARER)
 
-    def organization(self, server: ServerSpec, access_token: Secret) -> str:
-        """Return the name of the organization that the token is for: the cheapest proof that it works.
+    def organization(self, server: ServerSpec, access_token: Secret) -> Organization | None:
+        """Return the organization that the token is for: the cheapest proof that it works.
+
+        None: the server knows the token, and doesn't let it ask.
 
         Raises:
             BackupServerError: it doesn't work, or nobody knows.
         """
-        return messages.organization_name(self._call(server, "GET", "Organization", access_token))
+        return messages.organization_of(self._call(server, "GET", "Organization", access_token))
 
     def alive(self, server: ServerSpec) -> None:
         """Ask anonymously whether the server answers at all, by a call that the token endpoint's throttle doesn't count.

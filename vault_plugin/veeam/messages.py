@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from vault_plugin.core.errors import BackupServerFaulty, EndpointRefused
-from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.errors import About, BackupServerFaulty, EndpointRefused, TokenRejected
+from vault_plugin.core.ports import Organization, TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.timing import ZERO
 from vault_plugin.veeam.forms import Answer
 from vault_plugin.veeam.verdicts import Asked, error_of
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+LONGEST_TEXT: Final = 256
 VERSIONS: Final = ("v8", "v7", "v6", "v5", "v4")
 #: The field exists from v7 on; from v8 on a token without it needs an antiforgery cookie, for the refresh too.
 ANTIFORGERY_SINCE: Final = 7
@@ -84,19 +85,29 @@ def not_served(asked: str, served: list[str], answered: bool, doing: str) -> End
     return EndpointRefused(f"{doing}: {text}", reason="EndpointNotServed", remedy=remedy, status=404)
 
 
-def organization_name(answer: Answer) -> str:
-    """Return the organization's name from ``GET /vN/Organization``.
+def organization_of(answer: Answer) -> Organization | None:
+    """Read the answer of ``GET /vN/Organization``; None: the server knows the token, and doesn't let it ask.
+
+    Only a 401 is a verdict on the token: whoever is told that he may not is known.
 
     Raises:
         BackupServerError: an error, or no such object.
     """
-    name = answer.fields.get("name")
     if answer.status not in OK:
-        raise error_of(answer, "proving the token", Asked.BEARER)
-    if not isinstance(name, str) or not name:
+        error = error_of(answer, "proving the token", Asked.BEARER)
+        if isinstance(error, TokenRejected) and error.about is About.CALL:
+            return None
+        raise error
+    found = Organization(_text(answer.fields.get("id")), _text(answer.fields.get("name")))
+    if not (found.id or found.name):
         msg = f"proving the token: the server answered {answer.status} without an organization"
         raise BackupServerFaulty(msg, reason="AnswerUnusable", status=answer.status)
-    return name
+    return found
+
+
+def _text(value: object) -> str:
+    """Return a name or an id as text that can be shown and kept; nothing if it isn't one."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable() else ""
 
 
 def _seconds(value: object) -> timedelta | None:

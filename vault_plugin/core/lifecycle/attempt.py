@@ -211,6 +211,7 @@ def _adopted(current: Credential, grant: Grant) -> Credential:
         pair=current.pair if same else None,
         rejected=current.rejected if same else None,
         disproved=current.disproved if same else 0,
+        findings=current.findings if same else current.findings.elsewhere(),
     )
 
 

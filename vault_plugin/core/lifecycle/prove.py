@@ -17,9 +17,9 @@ from vault_plugin.core.lifecycle.gather import credential_of, facts_of
 from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.verdicts import failure_of
 from vault_plugin.core.names import LONGEST, is_tenant_id
-from vault_plugin.core.ports import World
+from vault_plugin.core.ports import Organization, World
 from vault_plugin.core.states import Reason, State
-from vault_plugin.core.tenants import ServerSpec
+from vault_plugin.core.tenants import Binding, ServerSpec
 from vault_plugin.core.timing import Policy
 
 PATIENCE: Final = timedelta(seconds=10)
@@ -27,7 +27,10 @@ PATIENCE: Final = timedelta(seconds=10)
 WAITS: Final = frozenset({State.ACTIVE, State.BLOCKED, State.NEEDS_SIGN_IN})
 REMEDIES: Final = {
     Reason.NOT_PROVED: "Check on the VB365 server that restore operators aren't the only ones admitted to the REST API.",
-    Reason.WRONG_ORGANIZATION: "Check the tenant's organization: vb365 tenant show NAME.",
+    Reason.WRONG_ORGANIZATION: (
+        "Check the tenant's organization: vb365 tenant show NAME. If it was added to VB365 anew, begin anew: "
+        "vb365 tenant revoke NAME, then vb365 sign-in NAME."
+    ),
 }
 
 
@@ -62,15 +65,35 @@ def prove(world: World, name: str, credential: Credential, done: Step | None = N
     except TokenRejected as error:
         failure = failure_of(error, rung, now)
         return _disproved(world, name, credential, failure, Reason.NOT_PROVED)
-    except EndpointRefused:  # it can't be asked: that is no proof for one whose token before was wrong
-        return credential if credential.distrusted else _note(world, name, credential, None)
-    except BackupServerError:
-        return credential
-    if not is_tenant_id(binding.organization) and seen.casefold() != binding.organization.casefold():
-        text = f"the new token is for {seen[:LONGEST]}, not for {binding.organization}"
+    except BackupServerError as error:  # where it can't be asked, that is no proof for one whose token before was wrong
+        unasked = isinstance(error, EndpointRefused) and not credential.distrusted
+        return _note(world, name, credential, None, None) if unasked else credential
+    own = seen is None or is_own(credential, binding, seen)
+    if own is None or (seen is None and _of_another(credential)):
+        return credential  # it works, and nobody says for whom
+    if seen is not None and not own:
+        text = f"the new token is for {(seen.name or seen.id)[:LONGEST]}, not for {binding.organization}"
         failure = Failure(at=now, rung=rung, reason=Reason.WRONG_ORGANIZATION, text=text)
         return _disproved(world, name, credential, failure, Reason.WRONG_ORGANIZATION)
-    return _note(world, name, credential, _probe(world, server, done))
+    return _note(world, name, credential, seen, _probe(world, server, done))
+
+
+def _of_another(credential: Credential) -> bool:
+    """Tell whether a token of it was for another organization, and none was proved to be for its own since."""
+    return credential.distrusted and credential.findings.disproved_by != Reason.NOT_PROVED
+
+
+def is_own(credential: Credential, binding: Binding, seen: Organization) -> bool | None:
+    """Tell whether this is the credential's organization; None if nothing that was said could tell.
+
+    The id of the first proof decides. A name may change at VB365, and decides only where no id is known or given.
+    """
+    known = credential.findings.organization_id
+    if known and seen.id:
+        return seen.id.casefold() == known.casefold()
+    if is_tenant_id(binding.organization):
+        return True
+    return seen.name.casefold() == binding.organization.casefold() if seen.name else None
 
 
 def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
@@ -89,10 +112,19 @@ def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
     return Probe(at=now, rung=done.called, old_alive=True)
 
 
-def _note(world: World, name: str, credential: Credential, probe: Probe | None) -> Credential:
+def _note(world: World, name: str, credential: Credential, seen: Organization | None, probe: Probe | None) -> Credential:
+    whose = (seen.id, seen.name) if seen else None
+
     def change(current: Credential) -> Credential | None:
-        same = current.state in WAITS and current.generation == credential.generation
-        return current.proven(probe, world.clock.now()) if same else None
+        if current.state not in WAITS or current.generation != credential.generation:
+            return None
+        generation, known = current.generation, current.probes
+        return current.replace(
+            proved=generation,
+            proved_at=world.clock.now(),
+            findings=current.findings.proved(generation, whose),
+            probes=(*(old for old in known if old.rung is not probe.rung), probe) if probe else known,
+        )
 
     return _store(world, name, change)
 

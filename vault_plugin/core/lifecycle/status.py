@@ -9,9 +9,9 @@ from vault_plugin.core.deleted import said_of
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
-from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
 from vault_plugin.core.lifecycle.notes import Note, notes_of, of_sign_in, with_notes
-from vault_plugin.core.names import fill
+from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
+from vault_plugin.core.names import fill, is_tenant_id
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import LastError, RequestStatus, SignInStatus, Status
@@ -108,6 +108,8 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
         every, live = _length(view.reread), _length(pair.life)
         text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
         remedy = TOO_SLOW
+    if not (text or remedy or held):
+        text, remedy = _whose(credential)
     return Status(
         tenant=view.name,
         server=server,
@@ -159,6 +161,22 @@ TOO_SLOW = (
     "Have consumers read more often (vb365 tenant set NAME --consumer-reread), "
     "or lengthen AuthTokenLifeTime on the VB365 server."
 )
+
+
+UNVERIFIED = "the token is not verified: VB365 knows it, but doesn't say which organization it is for"
+RENAMED = "VB365 calls this organization {} now; it is the same one by its id"
+_RENAMED_REMEDY = (
+    "Refreshing goes on. A new session may need the new name: vb365 tenant set NAME --organization, then vb365 sign-in NAME."
+)
+
+
+def _whose(credential: Credential) -> tuple[str, str]:
+    """Return what an operator should know of the organization that the token is for, and what to do about it."""
+    bound, called = credential.binding, credential.findings.organization_name
+    if bound and called and not is_tenant_id(bound.organization) and called.casefold() != bound.organization.casefold():
+        return RENAMED.format(called), _RENAMED_REMEDY
+    unverified = credential.pair is not None and credential.findings.unverified >= credential.proved > 0
+    return (UNVERIFIED, "") if unverified else ("", "")
 
 
 def _too_slow(life: timedelta, reread: timedelta, policy: Policy, *, late: bool) -> bool:
