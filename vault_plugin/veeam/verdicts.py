@@ -111,7 +111,7 @@ VERDICTS: Final[dict[tuple[Asked, int, Form], Row]] = {
     # A call with an access token: v8's 401 is empty, older ones' isn't. 400 would be about the request.
     **{(Asked.BEARER, 401, form): JUDGED for form in (Form.EMPTY, Form.OAUTH, Form.REST, Form.CALL)},
     (Asked.BEARER, 401, Form.MESSAGE): PERHAPS,
-    **{(Asked.BEARER, 403, form): KNOWN_BUT for form in (Form.EMPTY, Form.REST, Form.CALL)},
+    **{(Asked.BEARER, 403, form): KNOWN_BUT for form in (Form.REST, Form.CALL)},
 }
 
 #: Everything else: answered, and no verdict.
