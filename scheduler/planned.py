@@ -105,7 +105,7 @@ class Memory:
         others = [
             Waiting(other, planned.called_at, planned.expires_at, planned.accepted, planned.requested)
             for other, planned in self.seen()
-            if planned.server == asks.server and (planned.waits_turn or other in facts.rejected)
+            if planned.server == asks.server and planned.waits_turn
         ]
         return turn_at(one, others, self._turn_every, facts.accepted_at)
 
