@@ -72,8 +72,11 @@ def test_a_longer_number_is_a_special_case_of_its_first_five_digits(code: int, k
 @pytest.mark.parametrize("error", [*DEFAULTS, "something_new"])
 @pytest.mark.parametrize("code", [code for code, row in ROWS.items() if row.verdict is AuthorizationServerUnavailable])
 def test_what_microsoft_documents_as_passing_is_passing_whatever_the_error(error: str, code: int) -> None:
-    """A person is asked for nothing, though it says `invalid_grant`."""
-    assert error_of({"error": error, "error_codes": [code]}).retryable
+    """A person is asked for nothing, though it says `invalid_grant`; and is told what to do if it doesn't pass."""
+    told = error_of({"error": error, "error_codes": [code]})
+
+    assert told.retryable
+    assert "If it stays" in told.remedy()
 
 
 @pytest.mark.parametrize("error", PASSING)

@@ -40,14 +40,13 @@ _OURS: Final = ("error", "error_codes", "access_token", "device_code")
 class Answer:
     """An HTTP answer, parsed as far as it goes: `body` is the JSON object, or empty.
 
-    `foreign` says what came in the place of Microsoft's JSON, or is empty. `redirected_to` is the host of a redirect.
+    `foreign` says what came in the place of Microsoft's JSON, or is empty.
     """
 
     status: int
     body: Mapping[str, Any] = field(repr=False)
     retry_after: timedelta | None = None
     foreign: str = ""
-    redirected_to: str = ""
 
     @property
     def error(self) -> str:
@@ -107,7 +106,7 @@ def parse(
     wait = pause_of(retry_after, now or _LONG_AGO)
     if 300 <= status < 400:  # noqa: PLR2004 - a redirect is never followed with a secret, and nothing of its body counts
         host = _host(location or "")
-        return Answer(status, {}, wait, foreign=f"a redirect to {host}" if host else "a redirect", redirected_to=host)
+        return Answer(status, {}, wait, foreign=f"a redirect to {host}" if host else "a redirect")
     foreign = _foreign(status, content, found)
     return Answer(status, {} if foreign or found is None else found, wait, foreign=foreign)
 
