@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from vault_plugin import contexts
 from vault_plugin.core.errors import BackupServerUnavailable
 from vault_plugin.core.ports import TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.timed import TimedAdapter
 from vault_plugin.veeam import messages
+from vault_plugin.veeam.owners import Owners
 from vault_plugin.wire import NoAnswer, Session, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
@@ -21,10 +23,11 @@ PROBE_TIMEOUT = timedelta(seconds=5)
 def _trust(server: ServerSpec) -> dict[str, Any]:
     """Return what one server's document says is to be trusted: a CA as PEM text, or a certificate by its fingerprint."""
     if server.ca_pem is not None:
-        return {"cert_reqs": "CERT_REQUIRED", "ssl_context": ssl.create_default_context(cadata=server.ca_pem)}
+        return {"cert_reqs": "CERT_REQUIRED", "ssl_context": contexts.of_pem(server.ca_pem)}
+    unchecked = {"cert_reqs": "CERT_NONE", "ssl_context": contexts.unchecked()}
     if server.fingerprint_sha256 is not None:
-        return {"cert_reqs": "CERT_NONE", "assert_fingerprint": server.fingerprint_sha256, "assert_hostname": False}
-    return {"cert_reqs": "CERT_NONE"} if server.insecure else {}
+        return {**unchecked, "assert_fingerprint": server.fingerprint_sha256, "assert_hostname": False}
+    return unchecked if server.insecure else {}
 
 
 class VeeamClient:
@@ -41,6 +44,7 @@ class VeeamClient:
         self._verify: str | bool = ca_bundle or True
         self._sessions: dict[tuple[str, str | None, str | None, bool], Session] = {}
         self._on_answer = on_answer
+        self._owners = Owners()
         self._lock = threading.Lock()
 
     def exchange(self, server: ServerSpec, organization: str, assertion: Secret, timeout: timedelta) -> TokenAnswer:
@@ -112,6 +116,7 @@ class VeeamClient:
         headers: Mapping[str, str],
         timeout: timedelta,
     ) -> messages.Answer:
+        owner = self._owners.take(form.get("refresh_token", "")) if form else ""
         try:
             reply = send(
                 self._session(server),
@@ -122,18 +127,23 @@ class VeeamClient:
                 verify=self._verify,
                 connect=server.connect_timeout.total_seconds(),
                 total=timeout.total_seconds(),
+                owner=owner,
             )
         except NoAnswer as error:
             raise BackupServerUnavailable(f"{server.url}: {error}", reason=error.reason, remedy=error.remedy) from None
         self._on_answer(server.url, messages.date_of(reply.headers.get("Date")))
-        return messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
+        answer = messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
+        if form:
+            given = answer.fields.get("refresh_token")
+            self._owners.give(owner, given if isinstance(given, str) else form.get("refresh_token", ""))
+        return answer
 
     def _session(self, server: ServerSpec) -> Session:
         key = (server.url, server.ca_pem, server.fingerprint_sha256, server.insecure)
         with self._lock:
             if key not in self._sessions:
                 try:
-                    session = Session(TimedAdapter(_trust(server), hosts=2, each=8))
+                    session = Session(TimedAdapter(_trust(server), bundle=self._verify, each=2))
                 except (ssl.SSLError, ValueError, TypeError):
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
