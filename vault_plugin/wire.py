@@ -7,7 +7,6 @@ head, its body, and every pause between two bytes.
 """
 
 import http.client
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -46,14 +45,7 @@ class Reply:
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
 
-    @property
-    def sent_on_to(self) -> str:
-        """Return the host that a redirect names, if it has a host name's form: all that is shown of a Location."""
-        found = _HOST.match(self.headers.get("Location", ""))
-        return found[1].lower() if found else ""
 
-
-_HOST: Final = re.compile(r"https?://([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(?::\d{1,5})?(?:[/?#]|$)")
 #: Returns the proxies for an address, as requests names them: by scheme.
 Proxies = Callable[[str], Mapping[str, str]]
 
