@@ -9,6 +9,7 @@ from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding
 from vault_plugin.microsoft import messages
 from vault_plugin.retry_after import http_date
+from vault_plugin.timed import TimedAdapter
 from vault_plugin.wire import NoAnswer, Session, send
 
 CONNECT_TIMEOUT = 5.0
@@ -23,8 +24,8 @@ class MicrosoftClient:
 
     def __init__(self, ca_bundle: str | None = None) -> None:
         """Take the trust."""
-        self._session = Session()
         self._verify: str | bool = ca_bundle or True
+        self._session = Session(TimedAdapter(bundle=self._verify))
 
     def request_device_code(self, binding: Binding) -> DeviceAuthorization:
         """Ask for a device code (RFC 8628 section 3.1).

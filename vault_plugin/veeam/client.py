@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from vault_plugin import contexts
 from vault_plugin.core.errors import BackupServerUnavailable
 from vault_plugin.core.ports import Organization, TokenAnswer
 from vault_plugin.core.secret import Secret
@@ -13,6 +14,7 @@ from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.timed import TimedAdapter
 from vault_plugin.veeam import messages
 from vault_plugin.veeam.forms import Answer, parse
+from vault_plugin.veeam.owners import Owners
 from vault_plugin.veeam.verdicts import Asked, error_of
 from vault_plugin.wire import NoAnswer, Session, send
 
@@ -25,10 +27,11 @@ ANONYMOUS = "ServiceInstance"
 def _trust(server: ServerSpec) -> dict[str, Any]:
     """Return what one server's document says is to be trusted: a CA as PEM text, or a certificate by its fingerprint."""
     if server.ca_pem is not None:
-        return {"cert_reqs": "CERT_REQUIRED", "ssl_context": ssl.create_default_context(cadata=server.ca_pem)}
+        return {"cert_reqs": "CERT_REQUIRED", "ssl_context": contexts.of_pem(server.ca_pem)}
+    unchecked = {"cert_reqs": "CERT_NONE", "ssl_context": contexts.unchecked()}
     if server.fingerprint_sha256 is not None:
-        return {"cert_reqs": "CERT_NONE", "assert_fingerprint": server.fingerprint_sha256, "assert_hostname": False}
-    return {"cert_reqs": "CERT_NONE"} if server.insecure else {}
+        return {**unchecked, "assert_fingerprint": server.fingerprint_sha256, "assert_hostname": False}
+    return unchecked if server.insecure else {}
 
 
 class VeeamClient:
@@ -45,6 +48,7 @@ class VeeamClient:
         self._verify: str | bool = ca_bundle or True
         self._sessions: dict[tuple[str, str | None, str | None, bool], Session] = {}
         self._on_answer = on_answer
+        self._owners = Owners()
         self._lock = threading.Lock()
 
     def exchange(self, server: ServerSpec, organization: str, assertion: Secret, timeout: timedelta) -> TokenAnswer:
@@ -131,6 +135,7 @@ class VeeamClient:
         headers: Mapping[str, str],
         timeout: timedelta,
     ) -> Answer:
+        owner = self._owners.take(form.get("refresh_token", "")) if form else ""
         try:
             reply = send(
                 self._session(server),
@@ -141,20 +146,25 @@ class VeeamClient:
                 verify=self._verify,
                 connect=server.connect_timeout.total_seconds(),
                 total=timeout.total_seconds(),
+                owner=owner,
             )
         except NoAnswer as error:
             text = f"{server.url}: {error}"
             raise BackupServerUnavailable(text, reason=error.reason, remedy=error.remedy, sent=error.sent) from None
         date = messages.date_of(reply.headers.get("Date"))
         self._on_answer(server.url, date)
-        return parse(reply.status, reply.content, reply.headers, date or datetime.now(UTC))
+        answer = parse(reply.status, reply.content, reply.headers, date or datetime.now(UTC))
+        if form:
+            given = answer.fields.get("refresh_token")
+            self._owners.give(owner, given if isinstance(given, str) else form.get("refresh_token", ""))
+        return answer
 
     def _session(self, server: ServerSpec) -> Session:
         key = (server.url, server.ca_pem, server.fingerprint_sha256, server.insecure)
         with self._lock:
             if key not in self._sessions:
                 try:
-                    session = Session(TimedAdapter(_trust(server), hosts=2, each=8))
+                    session = Session(TimedAdapter(_trust(server), bundle=self._verify, each=2))
                 except (ssl.SSLError, ValueError, TypeError):
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
