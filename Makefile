@@ -15,7 +15,7 @@ SERVER ?= openbao
 export SERVER
 ON_VAULT := tests/vault tests/contracts tests/service tests/cli
 
-.PHONY: help dev fmt lint types test test-fast vault-binary docs demo bench check lock clean
+.PHONY: help dev fmt lint types test test-fast vault-binary docs demo bench trial check lock clean
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ demo: dev ## the whole product on this machine in two minutes (MANUAL=1: you sig
 bench: dev ## what it costs beside a floor of the same run, and how fresh tokens stay: 12 minutes (QUICK=1: roughly, in 2)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 	@$(BIN)/python -m bench.freshness $(if $(QUICK),--quick)
+
+trial: dev ## promises that take minutes, measured: an outage of VB365 with 60-second tokens
+	@$(BIN)/python -m tests.trials.outage
 
 check: lint types test ## everything; what CI runs (the docs' checks are among the tests)
 
