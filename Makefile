@@ -15,7 +15,7 @@ SERVER ?= openbao
 export SERVER
 ON_VAULT := tests/vault tests/contracts tests/service tests/cli
 
-.PHONY: help dev fmt lint types test test-fast mutants vault-binary docs demo bench check lock clean
+.PHONY: help dev fmt lint types test test-fast mutants vault-binary docs demo bench trial check lock clean
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -74,6 +74,11 @@ demo: dev ## the whole product on this machine in two minutes (MANUAL=1: you sig
 bench: dev ## what it costs beside a floor of the same run, and how fresh tokens stay: 12 minutes (QUICK=1: roughly, in 2)
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 	@$(BIN)/python -m bench.freshness $(if $(QUICK),--quick)
+
+trial: dev ## promises that take minutes or an hour, measured: VB365 away, refusing everybody, restarted; the cluster
+	@$(BIN)/python -m tests.trials.outage
+	@$(BIN)/python -m tests.trials.rejecting
+	@$(BIN)/python -m tests.cluster
 
 check: lint types test mutants ## everything; what CI runs (the docs' checks are among the tests)
 

@@ -16,7 +16,7 @@ from tests.simulators.http import Request, Response, json_response
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SETTINGS = {
     "antiforgery_always_off", "assertion_once", "check_assertion_age", "error_shape", "old_access", "operators_only",
-    "other_sessions", "refresh_life", "refresh_tokens", "reject_assertions", "sick", "throttle", "token_life",
+    "other_sessions", "refresh_life", "refresh_tokens", "reject_assertions", "sick", "throttle", "throttle_logouts", "token_life",
 }  # fmt: skip
 WINDOWS = (("second", 1), ("minute", 60), ("hour", 3600))
 
@@ -81,6 +81,8 @@ class VeeamSimulator:
         #: "" as the version does; "empty", "html", "oauth", "rest".
         self.error_shape = ""
         self.throttle: dict[str, int] = {}
+        #: Logouts are counted with the calls to the token endpoint (a rule that contains its path).
+        self.throttle_logouts = False
         self.passwords = {"admin": "admin"}
         self.presented: list[Presented] = []
         self.issued: set[str] = set()
@@ -264,6 +266,8 @@ class VeeamSimulator:
         ):
             return Response(401)
         if request.method == "POST" and rest == "token/logout" and version >= 7:
+            if self.throttle_logouts and (refused := self._throttled(request)) is not None:
+                return refused
             session.dead = True
             return Response(204 if version >= 8 else 200)
         if request.method == "GET" and rest == "organization" and session.organization:

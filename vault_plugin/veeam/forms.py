@@ -33,6 +33,8 @@ class Form(StrEnum):
     """A bare ``message``: VB365's of v6, unless a gateway is known to say just that."""
     CALL = "call"
     """VB365: it doesn't let this call be made, whatever was sent."""
+    GRANT = "grant"
+    """VB365: this version doesn't know the grant."""
     BEHIND = "behind"
     """VB365 tells of trouble that passes: of a part behind it, or a code that isn't known."""
     QUOTA = "quota"
@@ -111,8 +113,8 @@ def _host(location: str) -> str:
 
 #: Codes of OAuth's form that judge what was sent (RFC 6749 section 5.2; "Authorization Error" is VB365's own).
 OAUTH: Final = ("Authorization Error", "invalid_grant", "invalid_client", "invalid_request", "unauthorized_client")
-#: What the form says of this call: the version doesn't know the grant; and of nothing: later.
-OAUTH_CALL: Final = ("unsupported_grant_type",)
+#: These don't: the version doesn't know the grant; later.
+OAUTH_GRANT: Final = ("unsupported_grant_type",)
 OAUTH_LATER: Final = ("server_error", "temporarily_unavailable")
 #: ``errorCode`` by Veeam's schema of v8. These judge what was sent.
 JUDGING: Final = ("ParameterValidationFailure", "ResourceNotFound")
@@ -123,7 +125,7 @@ PASSING: Final = (
     "OperationConflict", "HttpError",
 )  # fmt: skip
 #: The codes that may be shown; any other is told as "a code that isn't known here".
-SHOWN: Final = frozenset((*OAUTH, *OAUTH_CALL, *OAUTH_LATER, *JUDGING, *FORBIDDING, *PASSING))
+SHOWN: Final = frozenset((*OAUTH, *OAUTH_GRANT, *OAUTH_LATER, *JUDGING, *FORBIDDING, *PASSING))
 
 _OAUTH_KEYS: Final = {"error", "error_description", "error_uri"}
 _REST_KEYS: Final = {"message", "errorCode", "stackTrace"}
@@ -186,7 +188,7 @@ def form_of(answer: Answer) -> Form:
 def _oauth(error: object, description: object) -> Form:
     if error in OAUTH_LATER or (error in OAUTH and isinstance(description, str) and _BEHIND.search(description)):
         return Form.BEHIND
-    return Form.OAUTH if error in OAUTH else Form.CALL if error in OAUTH_CALL else Form.FRONT
+    return Form.OAUTH if error in OAUTH else Form.GRANT if error in OAUTH_GRANT else Form.FRONT
 
 
 def _rest(fields: Mapping[str, Any], message: str, code: object) -> Form:

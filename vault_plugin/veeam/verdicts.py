@@ -6,7 +6,7 @@ answer, a page, a part behind VB365 that failed: these say nothing about what wa
 asked because of them. What the table doesn't know is not a verdict.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ STATUSES: Final[dict[int, Row]] = {
 
 JUDGED: Final = Row(Who.VB365, About.SENT, TokenRejected, "RejectedByVeeam")
 #: A v6 server's bare message and an empty refusal could be a gateway's, too: the form says little.
-PERHAPS: Final = Row(Who.VB365, About.SENT, TokenRejected, "RejectedByVeeam", sure=False)
+PERHAPS: Final = replace(JUDGED, sure=False)
 #: Whoever is told that he may not is known.
 KNOWN_BUT: Final = Row(Who.VB365, About.CALL, TokenRejected, "RejectedByVeeam", "this token may not make this call", _OPERATORS)
 NO_TOKENS: Final = Row(Who.VB365, About.CALL, EndpointRefused, "EndpointNotServed", "VB365 gives no tokens here", _OPERATORS)
@@ -106,8 +106,9 @@ VERDICTS: Final[dict[tuple[Asked, int, Form], Row]] = {
     **{(Asked.PAIR, status, form): JUDGED for status in (400, 401) for form in (Form.OAUTH, Form.REST)},
     **{(Asked.PAIR, status, form): PERHAPS for status in (400, 401) for form in (Form.MESSAGE, Form.EMPTY)},
     # It doesn't ask who may do what, so a 403 there is a gateway's, or it gives nobody tokens. Never a verdict on a token.
-    **{(Asked.PAIR, 403, form): NO_TOKENS for form in (Form.CALL, Form.REST)},
-    **{(Asked.PAIR, status, Form.CALL): GRANT_UNKNOWN for status in (400, 401)},
+    (Asked.PAIR, 403, Form.REST): NO_TOKENS,
+    **{(Asked.PAIR, status, Form.CALL): NO_TOKENS for status in (400, 401, 403)},
+    **{(Asked.PAIR, status, Form.GRANT): GRANT_UNKNOWN for status in (400, 401)},
     # A call with an access token: v8's 401 is empty, older ones' isn't. 400 would be about the request.
     **{(Asked.BEARER, 401, form): JUDGED for form in (Form.EMPTY, Form.OAUTH, Form.REST, Form.CALL)},
     (Asked.BEARER, 401, Form.MESSAGE): PERHAPS,
