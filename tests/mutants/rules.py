@@ -8,6 +8,9 @@ from tests.unit.test_questions import APART
 from vault_plugin.core.policy import QUESTIONS
 
 LEADING: Final = ("tests/scenarios/test_leading.py",)
+GUARDS: Final = ("tests/scenarios/test_guards.py",)
+LEASE: Final = ("tests/unit/test_lease.py", "tests/unit/test_lease_guards.py")
+WHOLE: Final = ("tests/unit/test_whole_answers.py",)
 ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/lifecycle/adopt.py"
 
 RULES: Final = (
@@ -54,6 +57,58 @@ RULES: Final = (
     Mutant(
         "a round reads its share of the tenants again",
         "scheduler/reading.py", "for name in self._specs.oldest(", "for name in [] and self._specs.oldest(", LEADING,
+    ),
+    Mutant(
+        "the lease counts from before its write",
+        "scheduler/leadership.py", "lease.renewed(version, begun)", "lease.renewed(version, self._clock.monotonic())", LEASE,
+    ),
+    Mutant(
+        "a term ends when somebody else has led",
+        "scheduler/leadership.py", "if held and not self._lease.holds:", "if False:", LEASE,
+    ),
+    Mutant(
+        "a leader stops before another may begin",
+        "vault_plugin/core/lease.py", "now - self.renewed_at < LEADS_FOR)", "now - self.renewed_at < TAKEN_AFTER * 2)", LEASE,
+    ),
+    Mutant(
+        "the logout of a superseded pair occupies a place",
+        "scheduler/lanes.py", "if ran.logged_out:", "if False:", GUARDS,
+    ),
+    Mutant(
+        "a pair made for another server is dropped when a grant is adopted",
+        ATTEMPT, "pair=current.pair if same else None", "pair=current.pair", GUARDS,
+    ),
+    Mutant(
+        "a renewal asks for the scope that was signed in for",
+        "vault_plugin/microsoft/messages.py",
+        '"scope": binding.scope,\n        "refresh_token"', '"scope": stored.get("scope", binding.scope),\n        "refresh_token"',
+        GUARDS,
+    ),
+    Mutant(
+        "the whole of an answer is bounded in time",
+        "vault_plugin/timed.py", "None if seconds is None else time.monotonic() + seconds", "None", WHOLE,
+    ),
+    Mutant(
+        "the whole of an answer over TLS is bounded in time",
+        "vault_plugin/timed.py",
+        "class _SecureConnection(HTTPSConnection):\n    response_class = _Timed",
+        "class _SecureConnection(HTTPSConnection):\n    response_class = HTTPSConnection.response_class", WHOLE,
+    ),
+    Mutant(
+        "Microsoft's trouble is not met again at once",
+        "scheduler/rotations.py", "if isinstance(error, AuthorizationServerError) and error.retryable:", "if False:", GUARDS,
+    ),
+    Mutant(
+        "a revocation overtakes a sign-in that is approved",
+        ADOPT, "if credential.state is State.REVOKED and", "if False and", GUARDS,
+    ),
+    Mutant(
+        "nothing is sent after the deadline of the boot-time clock",
+        ATTEMPT, "return wall and world.clock.boottime()", "return wall or world.clock.boottime()", GUARDS,
+    ),
+    Mutant(
+        "a request speaks of the documents as they are now",
+        "scheduler/mail.py", "self._reread(letter.name)", "pass", GUARDS,
     ),
 )  # fmt: skip
 
