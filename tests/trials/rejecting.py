@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.servers.node import VaultServer
 from tests.simulators.tls import Authority
-from tests.trials import outage
+from tests.trials.outage import Script, Trial
 
 #: A minute until the next probe, and what is called for everybody after it.
 WITHIN = 75
@@ -47,7 +47,7 @@ class Seen:
         )
 
 
-def play(trial: outage.Trial, sick_for: int, say: Callable[[str], None], *, throttled: bool = False) -> Seen:
+def play(trial: Trial, sick_for: int, say: Callable[[str], None], *, throttled: bool = False) -> Seen:
     """Let VB365 refuse everybody, and be well again."""
     veeam, deployment, names = trial.deployment.veeam, trial.deployment, trial.names
     veeam.sick = True
@@ -88,8 +88,8 @@ def main() -> int:
         directory = Path(temporary)
         vault = VaultServer(directory / "vault")
         try:
-            script = outage.Script(options.tenants, token_life=options.life)
-            trial = outage.Trial(script, vault, Authority(directory), directory)
+            script = Script(options.tenants, token_life=options.life)
+            trial = Trial(script, vault, Authority(directory), directory)
             try:
                 throttled = options.throttle != "none"
                 if throttled:
