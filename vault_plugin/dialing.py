@@ -79,7 +79,7 @@ def dial(addresses: Sequence[Address], by: float, source: tuple[str, int] | None
         OSError: all refused, or none answered in time (TimeoutError).
     """
     waiting = _in_turn(addresses)
-    stagger = min(STAGGER, (by - time.monotonic()) / (len(waiting) + 1))
+    stagger = min(STAGGER, (by - time.monotonic()) / 2 / (len(waiting) + 1))  # the last has half of the time, and TLS
     next_at = time.monotonic()
     refused = OSError("no address")
     begun: dict[int, socket.socket] = {}
