@@ -28,8 +28,8 @@ OFFERING = 30
 Work = Callable[[Entry], Ran]
 #: Ask a server whether it answers; raises `BackupServerUnavailable`.
 Alive = Callable[[ServerSpec], None]
-#: Is told which server answers again.
-Back = Callable[[str], None]
+#: Is told which server answers again after it was away, and when that began whose answer says so.
+Recovered = Callable[[str, datetime], None]
 #: Ask for `LaneRunner.tick` at this wall time.
 Wake = Callable[[str, datetime], None]
 
@@ -47,7 +47,7 @@ class LaneRunner:
         wake: Wake,
         may_call: Callable[[], bool],
         alive: Alive,
-        back: Back,
+        on_recovery: Recovered,
     ) -> None:
         """Begin with an empty lane. Nothing begins while `may_call()` is false; whoever makes it true ticks."""
         self.name = name
@@ -58,7 +58,7 @@ class LaneRunner:
         self._wake = wake
         self._may_call = may_call
         self._alive = alive
-        self._back = back
+        self._on_recovery = on_recovery
         #: When a tick was asked for last; asking again for a later one would only cost.
         self._awake_at: datetime | None = None
         self._lock = threading.RLock()
@@ -124,19 +124,20 @@ class LaneRunner:
             log.exception("look_broke", server=self.name)
             trouble = BackupServerUnavailable("nobody knows")
         with self._lock:
-            back = self._lane.looked(
+            recovered = self._lane.looked(
                 look,
                 trouble=trouble is not None,
                 throttled=trouble is not None and trouble.reason == THROTTLED,
                 retry_after=trouble.retry_after if trouble else None,
             )
-            self._tell(back)
+            if recovered:
+                self._tell_recovery(look.begun)
             self.tick()
 
-    def _tell(self, back: bool) -> None:  # noqa: FBT001 - what the lane says
-        """Have it told that the server is back, outside the lock."""
-        if back and not self._stopped:
-            self._pool.submit(self._back, self.name)
+    def _tell_recovery(self, begun: timedelta) -> None:
+        """Have it told, outside the lock, that the server is back: what began so long ago was answered."""
+        if not self._stopped:
+            self._pool.submit(self._on_recovery, self.name, self._clock.now() - (self._clock.monotonic() - begun))
 
     def delay(self) -> timedelta:
         """Return about how long a credential that becomes due now would wait."""
@@ -199,7 +200,8 @@ class LaneRunner:
         now = self._clock.monotonic()
         if ran.called:
             outcome = {"outage": ran.outage, "throttled": ran.throttled, "sent": ran.sent}
-            self._tell(self._lane.end(call, now, retry_after=ran.retry_after, **outcome))
+            if self._lane.end(call, now, retry_after=ran.retry_after, **outcome):
+                self._tell_recovery(call.begun)
         else:
             self._lane.cancel(call)
         if ran.logged_out:
@@ -233,17 +235,13 @@ class Lanes:
         self.may_call = may_call
         self._alive = alive
         self._work: Work | None = None
-        self._told: list[Back] = []
+        self.on_recovery: Recovered = lambda _name, _before: None
         self._runners: dict[str, LaneRunner] = {}
         self._lock = threading.Lock()
 
     def begin(self, work: Work) -> None:
         """Take what is done for an entry whose turn has come."""
         self._work = work
-
-    def when_back(self, told: Back) -> None:
-        """Have somebody told, on a lane's thread, of each server that was away and answers again."""
-        self._told.append(told)
 
     def of(self, name: str) -> LaneRunner:
         """Return the runner of this server, as the server is set up now."""
@@ -254,7 +252,7 @@ class Lanes:
                 shown = server or ServerSpec(url="https://unknown.invalid")
                 runner = LaneRunner(
                     name, shown, self._clock, work=self._do, wake=self._wake, may_call=self.may_call,
-                    alive=self._alive, back=self._tell,
+                    alive=self._alive, on_recovery=self._recovered,
                 )  # fmt: skip
                 self._runners[name] = runner
             elif server is not None:
@@ -279,10 +277,12 @@ class Lanes:
     def _do(self, entry: Entry) -> Ran:
         return self._work(entry) if self._work is not None else Ran(called=False)
 
-    def _tell(self, name: str) -> None:
+    def _recovered(self, name: str, before: datetime) -> None:
         log.info("server_back", server=name)
-        for told in self._told:
-            told(name)
+        try:
+            self.on_recovery(name, before)
+        except Exception:
+            log.exception("recovery_broke", server=name)
 
     def _wake(self, name: str, when: datetime) -> None:
         self._timers.at(when, f"lane:{name}", self._tick, "lanes", name)

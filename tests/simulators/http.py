@@ -221,7 +221,8 @@ class Server:
                     return
                 log.append((request.method, request.path, response.status))
                 self.send_response_only(response.status)
-                for name, value in {"Date": self.date_time_string(), **response.headers}.items():
+                own = {"Server": self.version_string(), "Date": self.date_time_string()}
+                for name, value in (own | response.headers).items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(response.body)))
                 self.end_headers()

@@ -30,7 +30,7 @@ class Play:
         self.clock = FakeClock()
         self.worked: list[tuple[str, float]] = []
         self.looked: list[float] = []
-        self.back: list[str] = []
+        self.back: list[tuple[str, float]] = []
         #: What the work for an entry does; and what a look brings.
         self.ran = Ran(called=True)
         self.trouble: Exception | None = None
@@ -41,7 +41,8 @@ class Play:
         self._began = self.clock.monotonic()
         self.runner = LaneRunner(
             "vbr", ServerSpec(url="https://vbr.invalid", throttle=throttle), self.clock, work=self._work,
-            wake=lambda _, when: self._wakes.append(when), may_call=lambda: self.leads, alive=self._alive, back=self.back.append,
+            wake=lambda _, when: self._wakes.append(when), may_call=lambda: self.leads, alive=self._alive,
+            on_recovery=lambda name, before: self.back.append((name, round((before - self.clock.now()) / SECOND + self.at, 2))),
         )  # fmt: skip
 
     @property
@@ -136,7 +137,7 @@ def test_a_server_that_is_away_is_looked_for_and_its_token_endpoint_is_left_alon
     assert play.looked[5:] == [125]
     play.until(200)
     assert [at for _, at in play.worked] == [0, 125, 137, 149, 161]
-    assert play.back == ["vbr"]
+    assert play.back == [("vbr", 125)], "by the look: with the time at which it began"
     assert not play.runner.state().closed
 
 

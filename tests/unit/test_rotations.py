@@ -154,3 +154,15 @@ def test_journals_refill_the_lane_of_a_restart(scheduler: Scheduler) -> None:
     wait = lane.wake_in(now, scheduler.clock.monotonic())
     assert wait is not None
     assert timedelta(seconds=20) < wait <= timedelta(seconds=61), "the oldest of the five, its answer as late as may be"
+
+
+def test_a_session_that_is_ended_outside_the_lane_has_its_place(scheduler: Scheduler) -> None:
+    """A revocation's logout waits for no place, and takes one: the next call comes a second later."""
+    now = scheduler.clock.now()
+    scheduler.memory.update("acme", server="vbr")
+    scheduler.rotations.logged_out("acme")
+    lane = scheduler.lanes.of("vbr")._lane
+    lane.put(Entry("initech", now, now + MINUTE))
+
+    assert lane.begin(now, scheduler.clock.monotonic()) is None
+    assert lane.wake_in(now, scheduler.clock.monotonic()) == timedelta(seconds=1.05)

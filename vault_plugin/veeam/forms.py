@@ -79,14 +79,20 @@ def parse(status: int, content: bytes, headers: Mapping[str, str], now: datetime
 
 # --- headers ---------------------------------------------------------------------------------------------------------
 
-#: Only an answer that a gateway made itself has these (AWS, Kong, Cloudflare; a proxy that wants a login).
-_MADE_BETWEEN: Final = ("x-amzn-errortype", "x-kong-response-latency", "cf-mitigated", "proxy-authenticate")
+#: Only an answer that a gateway made itself has these (AWS, Kong, Cloudflare, Squid; a proxy that wants a login).
+_MADE_BETWEEN: Final = (
+    "x-amzn-errortype", "x-kong-response-latency", "cf-mitigated", "x-squid-error", "proxy-authenticate",
+)  # fmt: skip
+#: These leave the ``Server`` of what they pass on as it is, so that it is theirs only where they answer themselves.
+_SERVERS: Final = ("awselb/", "microsoft-azure-application-gateway", "akamaighost", "bigip", "big-ip")
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9-]*)")
 
 
 def _in_between(headers: Mapping[str, str]) -> bool:
     """Tell whether somebody in between says that he wrote the answer: by RFC 9209, or by a login that VB365 doesn't know."""
     if any(name in headers for name in _MADE_BETWEEN) or "error=" in headers.get("proxy-status", ""):
+        return True
+    if headers.get("server", "").lower().startswith(_SERVERS):
         return True
     scheme = _SCHEME.match(headers.get("www-authenticate", ""))
     return scheme is not None and scheme[1].lower() != "bearer"
@@ -127,7 +133,11 @@ PASSING: Final = (
 #: The codes that may be shown; any other is told as "a code that isn't known here".
 SHOWN: Final = frozenset((*OAUTH, *OAUTH_GRANT, *OAUTH_LATER, *JUDGING, *FORBIDDING, *PASSING))
 
-_OAUTH_KEYS: Final = {"error", "error_description", "error_uri"}
+#: Whoever writes these beside an ``error`` is another (Microsoft's endpoints, web frameworks). Other unknown keys are borne.
+_NOT_OAUTH: Final = {
+    "error_codes", "trace_id", "correlation_id", "timestamp", "suberror", "request_id", "status", "statusCode", "code", "path",
+    "type", "title",
+}  # fmt: skip
 _REST_KEYS: Final = {"message", "errorCode", "stackTrace"}
 #: What ASP.NET's Web API, on which v4 to v7 stand, says of an access token that it doesn't know.
 _WEB_API: Final = {"Message": "Authorization has been denied for this request."}
@@ -177,8 +187,8 @@ def form_of(answer: Answer) -> Form:
     if answer.empty:
         return Form.EMPTY
     fields = answer.fields
-    if fields and set(fields) <= _OAUTH_KEYS:
-        return _oauth(fields.get("error"), fields.get("error_description"))
+    if "error" in fields:
+        return Form.FRONT if set(fields) & _NOT_OAUTH else _oauth(fields["error"], fields.get("error_description"))
     message, code = fields.get("message"), fields.get("errorCode")
     if isinstance(message, str) and message.strip():
         return _rest(fields, message, code)

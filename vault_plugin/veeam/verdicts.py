@@ -92,7 +92,6 @@ STATUSES: Final[dict[int, Row]] = {
 JUDGED: Final = Row(Who.VB365, About.SENT, TokenRejected, "RejectedByVeeam")
 #: A v6 server's bare message and an empty refusal could be a gateway's, too: the form says little.
 PERHAPS: Final = replace(JUDGED, sure=False)
-#: Whoever is told that he may not is known.
 KNOWN_BUT: Final = Row(Who.VB365, About.CALL, TokenRejected, "RejectedByVeeam", "this token may not make this call", _OPERATORS)
 NO_TOKENS: Final = Row(Who.VB365, About.CALL, EndpointRefused, "EndpointNotServed", "VB365 gives no tokens here", _OPERATORS)
 GRANT_UNKNOWN: Final = Row(
@@ -112,6 +111,7 @@ VERDICTS: Final[dict[tuple[Asked, int, Form], Row]] = {
     # A call with an access token: v8's 401 is empty, older ones' isn't. 400 would be about the request.
     **{(Asked.BEARER, 401, form): JUDGED for form in (Form.EMPTY, Form.OAUTH, Form.REST, Form.CALL)},
     (Asked.BEARER, 401, Form.MESSAGE): PERHAPS,
+    # Who is told in VB365's own form that he may not is known; an empty 403 or a bare message could be anybody's.
     **{(Asked.BEARER, 403, form): KNOWN_BUT for form in (Form.REST, Form.CALL)},
 }
 
