@@ -47,6 +47,8 @@ def ran_of(done: Step) -> Ran:
 
 
 Work = Callable[[Entry], Ran]
+#: Told that an outage of a server is over, and before when its call began whose answer says so.
+Recovered = Callable[[str, datetime], None]
 #: Ask for `LaneRunner.tick` at this wall time.
 Wake = Callable[[str, datetime], None]
 
@@ -65,6 +67,7 @@ class LaneRunner:
         self._work = work
         self._wake = wake
         self._may_call = may_call
+        self.on_recovery: Recovered = lambda _name, _before: None
         #: When a tick was asked for last; asking again for a later one would only cost.
         self._awake_at: datetime | None = None
         self._lock = threading.RLock()
@@ -174,9 +177,11 @@ class LaneRunner:
         return begun[0] if begun else None
 
     def _ended(self, call: Call, ran: Ran) -> None:
-        now = self._clock.monotonic()
+        now, failures = self._clock.monotonic(), self._lane.failures
         if ran.called:
             self._lane.end(call, now, outage=ran.outage, throttled=ran.throttled, retry_after=ran.retry_after)
+            if failures and not self._lane.failures:
+                self.on_recovery(self.name, self._clock.now() - (now - call.begun))
         else:
             self._lane.cancel(call)
         if ran.logged_out:
@@ -204,6 +209,7 @@ class Lanes:
         self._timers = timers
         self.may_call = may_call
         self._work: Work | None = None
+        self.on_recovery: Recovered = lambda _name, _before: None
         self._runners: dict[str, LaneRunner] = {}
         self._lock = threading.Lock()
 
@@ -219,6 +225,7 @@ class Lanes:
             if runner is None:
                 shown = server or ServerSpec(url="https://unknown.invalid")
                 runner = LaneRunner(name, shown, self._clock, self._do, self._wake, self.may_call)
+                runner.on_recovery = self.on_recovery
                 self._runners[name] = runner
             elif server is not None:
                 runner.configure(server)

@@ -21,6 +21,9 @@ class ServerFacts:
     #: When it rejected whom last, if it has accepted nothing of anybody since.
     rejected: Mapping[str, datetime] = field(default_factory=dict)
 
+    #: Two tenants' tokens were found dead: sessions that were begun before this are lost.
+    lost_before: datetime | None = None
+
     def learn(self, name: str, credential: Credential) -> "ServerFacts":
         """Return the facts with what this credential tells."""
         accepted_at = _later(self.accepted_at, credential.last_rotation_at)
@@ -36,10 +39,24 @@ class ServerFacts:
             self,
             accepted_at=accepted_at,
             reasserted=self.reasserted or credential.reasserted_at is not None,
+            lost_before=_later(self.lost_before, credential.findings.sessions_lost_at),
             proved_at=_later(self.proved_at, credential.proved_at),
             probes=probes,
             rejected={who: at for who, at in rejected.items() if accepted_at is None or at > accepted_at},
         )
+
+    def by(self, now: datetime) -> "ServerFacts":
+        """Return the facts without what lies in the future: it was noted before the clock was set back."""
+        return replace(self, lost_before=None) if self.lost_before is not None and self.lost_before > now else self
+
+    def dead_since(self, credential: Credential) -> datetime | None:
+        """Return when the stored access token was found dead, itself or with all others of the server's; None if it wasn't."""
+        pair, findings = credential.pair, credential.findings
+        if pair is None:
+            return None
+        if findings.dead == credential.generation:
+            return findings.dead_at
+        return self.lost_before if self.lost_before is not None and pair.issued_at < self.lost_before else None
 
     def rejects_others_than(self, name: str) -> bool:
         """Tell whether it has rejected somebody else too, and accepted nobody since."""

@@ -66,7 +66,7 @@ class View:
         if pair is None:
             return None
         at = due_at(self.name, self.credential.generation, pair, self.reread, policy, late=self.facts.kills_old)
-        return at - self.set_back
+        return self.facts.dead_since(self.credential) or at - self.set_back
 
 
 # --- the ladder ------------------------------------------------------------------------------------------------------
@@ -85,9 +85,9 @@ def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tu
         rungs.append(Rung.REASSERT)
     pair = credential.pair
     if pair is not None and not pair.spent:
-        last = facts.wants_new_session or pair.doubtful
-        rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
-        if grant_is_dead(credential.last_error) and not pair.doubtful:
+        doubtful = pair.doubtful or facts.dead_since(credential) is not None
+        rungs.insert(len(rungs) if facts.wants_new_session or doubtful else 0, Rung.REFRESH)
+        if grant_is_dead(credential.last_error) and not doubtful:
             rungs.sort(key=lambda rung: rung is Rung.REASSERT)
     return tuple(rungs)
 
@@ -237,7 +237,7 @@ def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
     if pair is None or not credential.failures:
         return None
     last = credential.failures[-1]
-    wait = backoff(last.at, pair.expires_at, pair.life)
+    wait = backoff(last.at, view.facts.dead_since(credential) or pair.expires_at, pair.life)
     at = last.at + wait
     return Action(Do.HOLD, Reason.BACKING_OFF, at=at) if lasts(at, wait, now) else None
 
