@@ -105,7 +105,7 @@ class Mail:
 
     def _handle(self, received: Received) -> None:
         letter, request = received.letter, received.request
-        if request is None or not self._is_ours(letter.name):
+        if request is None or not self.is_ours(letter.name):
             self._drop(letter, received.problem or "for an unknown tenant")
             return
         self._reread(letter.name)
@@ -136,7 +136,7 @@ class Mail:
         self._mailbox.delete(letter)
         self._held.release(f"{Request.kind}/{letter.name}/{letter.id}", WRITE)
 
-    def _is_ours(self, name: str) -> bool:
+    def is_ours(self, name: str) -> bool:
         """Tell whether there is such a tenant, or was. What can't be read is no sign that there was none."""
         path = f"{TenantSpec.kind}/{name}"
         with self._held.apart(path):

@@ -20,7 +20,12 @@ class Planned:
     generation: int = -1
     published: int = -1
     state: State | None = None
+    issued_at: datetime | None = None
     expires_at: datetime | None = None
+    #: The token is known to be dead.
+    dead: bool = False
+    #: When it was last found to work, after it was published.
+    looked_at: datetime | None = None
     next_at: datetime | None = None
     #: The journal entry that stands, and since when (monotonic) this very entry was seen.
     attempt_id: str = ""
@@ -78,7 +83,9 @@ class Memory:
             server=server or old.server,
             generation=credential.generation,
             state=credential.state,
+            issued_at=credential.pair.issued_at if credential.pair else None,
             expires_at=credential.pair.expires_at if credential.pair else None,
+            dead=credential.findings.dead == credential.generation > 0,
             attempt_id=attempt_id,
             attempt_seen_at=old.attempt_seen_at if old.attempt_id == attempt_id else monotonic,
             set_back=old.set_back if old.generation == credential.generation else ZERO,

@@ -12,7 +12,7 @@ from scheduler.held import WRITE, Held, HeldBack
 from scheduler.metrics import Metrics
 from scheduler.planned import Memory
 from scheduler.timers import Timers
-from vault_plugin.core.credential import Credential
+from vault_plugin.core.credential import Credential, Rung
 from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import DocumentMalformed, Error, StoreError
 from vault_plugin.core.handled import Handled
@@ -56,6 +56,8 @@ class Publisher:
         self._metrics = metrics
         self._memory = memory
         self._delay_of = delay_of
+        #: Told of a refresh that was refused where the exchange after it was accepted: its session was lost.
+        self.on_session_lost: Callable[[str, Step], None] = lambda _name, _done: None
         self._sign_ins: dict[str, SignInSeen] = {}
         #: Whose status is to be written, with the credential if it was just written (it needs no reading then).
         self._to_tell: dict[str, Credential | None] = {}
@@ -73,6 +75,8 @@ class Publisher:
         Returns the credential that stands now, or what was given on Vault's trouble: then it is tried again by itself.
         """
         world = self._world
+        if done is not None and done.refused and done.called is Rung.EXCHANGE:
+            self.on_session_lost(name, done)
         try:
             held = credential or credential_of(world.store.read(Credential, name), world.clock.now())
             proved = prove(world, name, held, done)
@@ -210,7 +214,8 @@ class Publisher:
                 self._tell_held(name, unread)
                 return
             delay = self._delay_of(held.binding.server) if held.binding else timedelta(0)
-            write_status(world, name, held, sign_in, delay, self._beside(name, server))
+            looked_at = self._memory.get(name).looked_at
+            write_status(world, name, held, sign_in, delay, self._beside(name, server), looked_at=looked_at)
         except StoreError as error:
             self._not_told(name, error)
         except Error as error:

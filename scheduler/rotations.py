@@ -16,12 +16,7 @@ from scheduler.publisher import Publisher
 from vault_plugin.core.capacity import demand
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose
 from vault_plugin.core.deleted import DeletedCredential
-from vault_plugin.core.errors import (
-    AuthorizationServerError,
-    ConfigurationError,
-    DocumentMalformed,
-    StoreError,
-)
+from vault_plugin.core.errors import AuthorizationServerError, ConfigurationError, DocumentMalformed, StoreError
 from vault_plugin.core.ladder import keeps_failing
 from vault_plugin.core.lanes import Entry
 from vault_plugin.core.lifecycle.adopt import adopt
@@ -104,12 +99,13 @@ class Rotations:
         now = self._world.clock.now()
         self._lanes.of(server).put(Entry(name, now, now, urgent=True))
 
-    def poke(self, name: str) -> None:
-        """Look at a credential again at once: something that it depends on changed."""
+    def poke(self, name: str, *, first: bool = False) -> None:
+        """Look at a credential again at once, `first` of those that are due: something that it depends on changed."""
         planned = self._memory.get(name)
         now = self._world.clock.now()
         if planned.server:
-            self._lanes.of(planned.server).put(Entry(name, now, now, urgent=planned.sign_in_waits))
+            entry = Entry(name, now, now - NO_EXPIRY if first else now, urgent=planned.sign_in_waits)
+            self._lanes.of(planned.server).put(entry)
         else:
             self._publisher.tell(name)
 
@@ -151,7 +147,7 @@ class Rotations:
         elif at is None:
             lane.drop(name)
         else:
-            expires_at = pair.expires_at if pair else now + NO_EXPIRY
+            expires_at = (view.facts.dead_since(credential) or pair.expires_at) if pair else now + NO_EXPIRY
             lane.put(Entry(name, at, expires_at, retrying=action.shares or keeps_failing(credential)))
 
     def _wake(self, server: str, *, but: str, mood: Mood) -> None:

@@ -36,8 +36,8 @@ class Findings(Part):
         return self if stands else self.replace(disproved_by=reason.value)
 
     def elsewhere(self) -> Self:
-        """Forget the organization: the credential is bound to another one, or to nothing."""
-        return self.replace(organization_id="", organization_name="")
+        """Forget what was found of a server and an organization: the credential is bound to another one, or to nothing."""
+        return self.replace(organization_id="", organization_name="", dead=0, dead_at=None, sessions_lost_at=None)
 
     def found_dead(self, generation: int, now: datetime, lost_before: datetime | None) -> Self:
         """Note that a published token is dead, and if it is the second one, until when sessions were lost."""

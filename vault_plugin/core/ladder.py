@@ -19,9 +19,10 @@ def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tu
         rungs.append(Rung.REASSERT)
     pair = credential.pair
     if pair is not None:
-        last = facts.wants_new_session or pair.refresh_goes_last
+        doubtful = pair.doubtful or facts.dead_since(credential) is not None
+        last = facts.wants_new_session or doubtful or pair.refresh_goes_last
         rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
-        if grant_is_dead(credential.last_error) and not pair.doubtful:
+        if grant_is_dead(credential.last_error) and not doubtful:
             rungs.sort(key=lambda rung: rung is Rung.REASSERT)
     return tuple(rungs)
 

@@ -71,13 +71,15 @@ class View:
         if pair is None:
             return None
         at = due_at(self.name, self.credential.generation, pair, self.reread, policy, late=self.facts.kills_old)
-        return at - self.set_back
+        return self.facts.dead_since(self.credential) or at - self.set_back
 
     def hurries(self, now: datetime, policy: Policy) -> bool:
         """Tell whether less than half of the overlap is left."""
         pair = self.credential.pair
         if pair is None:
             return False
+        if self.facts.dead_since(self.credential) is not None:
+            return True
         return pair.expires_at - now < overlap(pair.life, self.reread, policy, late=self.facts.kills_old) / 2
 
 
@@ -211,7 +213,7 @@ def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
     if pair is None or not credential.failures:
         return None
     last = credential.failures[-1]
-    wait = backoff(last.at, pair.expires_at, pair.life)
+    wait = backoff(last.at, view.facts.dead_since(credential) or pair.expires_at, pair.life)
     at = last.at + wait
     return Action(Do.HOLD, Reason.BACKING_OFF, at=at) if lasts(at, wait, now) else None
 

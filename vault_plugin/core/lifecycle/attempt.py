@@ -60,6 +60,8 @@ class Step:
     elsewhere: bool = False
     #: The superseded pair's session was ended at Veeam.
     logged_out: bool = False
+    #: A refresh was refused earlier in this attempt.
+    refused: bool = False
     #: The pair that stood before the attempt.
     before: TokenPair | None = None
 
@@ -180,7 +182,8 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
 
     stands, stored = offer(world, run.name, run.version, run.credential, change)
     if stored:
-        return Step(action, stands, called=rung, before=run.credential.pair)
+        refused = any(failure.rung is Rung.REFRESH for failure in entry.rejections)
+        return Step(action, stands, called=rung, refused=refused, before=run.credential.pair)
     useless = _useless(rung, session, stands)
     if useless:
         _logout(world, run, pair)

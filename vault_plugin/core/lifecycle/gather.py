@@ -105,13 +105,13 @@ def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SE
 def assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:
     """Return what the policy needs, as if this were the tenant's document and nothing had changed since the sign-in."""
     credential, turn_at = doubting(world, credential), world.turn(name, credential)
-    facts = world.facts(credential.binding.server) if credential.binding else world.facts("")
+    facts = facts_of(world, credential)
     return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back, turn_at)
 
 
 def facts_of(world: World, credential: Credential) -> ServerFacts:
     """Return what is known of the server that this credential is bound to."""
-    return world.facts(credential.binding.server) if credential.binding else UNKNOWN
+    return world.facts(credential.binding.server).by(world.clock.now()) if credential.binding else UNKNOWN
 
 
 def refusal(world: World, name: str, binding: Binding, *, anew: bool = False) -> str:

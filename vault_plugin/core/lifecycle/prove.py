@@ -13,11 +13,12 @@ from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import BackupServerError, EndpointRefused, TokenRejected
 from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.lifecycle.attempt import Step
-from vault_plugin.core.lifecycle.gather import credential_of, facts_of
+from vault_plugin.core.lifecycle.gather import credential_of, facts_of, view_of
 from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.verdicts import failure_of
 from vault_plugin.core.names import LONGEST, is_tenant_id
 from vault_plugin.core.ports import Organization, World
+from vault_plugin.core.proofs import Verdict
 from vault_plugin.core.states import Reason, State
 from vault_plugin.core.tenants import Binding, ServerSpec
 from vault_plugin.core.timing import Policy
@@ -40,7 +41,8 @@ def proof_due(credential: Credential, facts: ServerFacts, now: datetime, policy:
         return False
     if credential.disproved == credential.generation or credential.pair.expires_at <= now + policy.margin:
         return False
-    first = credential.reason is Reason.SIGNED_IN or credential.distrusted
+    replaces_dead = credential.findings.dead == credential.generation - 1 > 0
+    first = credential.reason is Reason.SIGNED_IN or credential.distrusted or replaces_dead
     return first or facts.proved_at is None or now - facts.proved_at >= policy.proof_after
 
 
@@ -149,3 +151,45 @@ def _store(world: World, name: str, change: Callable[[Credential], Credential | 
     if is_deleted(current):
         return current
     return offer(world, name, stored.version, current, change, give_up_after=PATIENCE)[0]
+
+
+def examine(world: World, name: str, credential: Credential) -> Verdict:
+    """Tell whether the published token still works, by one call that the throttle doesn't count.
+
+    Raises:
+        StoreError: Vault's trouble.
+    """
+    binding, pair, view = credential.binding, credential.pair, view_of(world, name, credential)
+    server = world.specs.server(binding.server) if binding else None
+    silent = view.tenant is None or view.tenant.paused or view.refused or view.changed
+    if pair is None or server is None or silent or credential.distrusted or is_deleted(credential):
+        return Verdict.GONE
+    if pair.expires_at <= world.clock.now():
+        return Verdict.GONE
+    try:
+        world.veeam.organization(server, pair.access_token)
+    except TokenRejected:
+        return Verdict.DEAD
+    except EndpointRefused:
+        return Verdict.UNSERVED
+    except BackupServerError:
+        return Verdict.UNKNOWN
+    return Verdict.ALIVE
+
+
+def found_dead(world: World, name: str, credential: Credential, lost_before: datetime | None) -> Credential:
+    """Note that this token is dead, whatever goes on meanwhile: it is due by a new session, its refresh token doubtful.
+
+    Raises:
+        StoreError: Vault's trouble.
+    """
+    generation = credential.generation
+
+    def change(current: Credential) -> Credential | None:
+        if current.pair is None or current.state is State.REVOKED or is_deleted(current):
+            return None
+        pair = current.pair.replace(doubtful=True) if current.generation == generation else current.pair
+        found = current.findings.found_dead(generation, world.clock.now(), lost_before)
+        return current.replace(pair=pair, findings=found)
+
+    return _store(world, name, change)

@@ -55,21 +55,26 @@ def seen_gone(world: World, name: str, known: SignInSeen | None) -> SignInSeen:
     return SignInSeen(newest.replace(**ended), known.requests)
 
 
-def write_status(
+def write_status(  # noqa: PLR0913 - what is told, from where it is known
     world: World,
     name: str,
     credential: Credential,
     sign_in: SignInSeen,
     delay: timedelta = ZERO,
     beside: tuple[str, str] = ("", ""),
+    *,
+    looked_at: datetime | None = None,
 ) -> None:
     """Write ``status/NAME``, best effort: nothing depends on it.
 
-    `delay` is the lane's present one; `beside` is a text with its remedy of what is wrong beside the credential.
+    `delay` is the lane's present one; `beside` is a text with its remedy of what is wrong beside the credential; at
+    `looked_at` the published token was last found to work.
     """
     now = world.clock.now()
     view = view_of(world, name, credential)
     status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
+    if looked_at is not None:
+        status = status.replace(proved_at=max(looked_at, status.proved_at or looked_at))
     notes = (*(_said(note, view) for note in notes_of(view, world.allowed)), Note(*beside))
     write_told(world, name, with_notes(status, notes))
 
@@ -108,8 +113,11 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
         every, live = _length(view.reread), _length(pair.life)
         text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
         remedy = TOO_SLOW
+    dead_at = view.facts.dead_since(credential)
     if not (text or remedy or held):
         text, remedy = _whose(credential)
+    if dead_at is not None and not held:
+        text = "; ".join(filter(None, (_said_of_dead(view, dead_at, delay), text)))
     return Status(
         tenant=view.name,
         server=server,
@@ -168,6 +176,14 @@ RENAMED = "VB365 calls this organization {} now; it is the same one by its id"
 _RENAMED_REMEDY = (
     "Refreshing goes on. A new session may need the new name: vb365 tenant set NAME --organization, then vb365 sign-in NAME."
 )
+
+
+def _said_of_dead(view: View, dead_at: datetime, delay: timedelta) -> str:
+    """Say that the token is dead, how that is known, and about when it is replaced."""
+    alone = view.credential.findings.dead == view.credential.generation and view.facts.lost_before is None
+    whose = "VB365 doesn't know this token any more" if alone else "VB365 has lost its sessions: two tenants' tokens were dead"
+    wait = f"about {_length(delay)} from now" if delay > ZERO else "as soon as its server's lane has a place"
+    return f"{whose} ({dead_at:%H:%M:%S} UTC); it is replaced by a new session, {wait}"
 
 
 def _whose(credential: Credential) -> tuple[str, str]:
