@@ -57,6 +57,9 @@ class Letters:
     def oldest(self, letters: Sequence[Letter]) -> list[Received]:
         return [one for one in self.posted if one.letter in letters]
 
+    def kinds(self) -> set[str]:
+        return {Wish.kind} if self.posted else set()
+
     def delete(self, letter: Letter) -> None:
         self.posted = [one for one in self.posted if one.letter != letter]
 
