@@ -72,7 +72,9 @@ def _prepared(failure: Failure) -> Told:
         return "the CA bundle can't be read", "CaBundleUnreadable", "Correct VB365_CA_BUNDLE."
     if failure.has(*UNUSABLE_PROXY):
         return "the proxy's address can't be used: it must be http:// or https://", "ProxyUnusable", PROXY_REMEDY
-    return "its address can't be used", "ConnectionFailed", ""
+    if failure.has(requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, UnicodeError):
+        return "its address can't be used", "ConnectionFailed", ""
+    return "the call couldn't be begun", "ConnectionFailed", ""  # the process stops, and its connections are closed
 
 
 def _name(failure: Failure) -> Told:
