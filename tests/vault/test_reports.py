@@ -1,5 +1,9 @@
 """What a consumer may say, against a real server: an empty report, once, of its own tenant."""
 
+import re
+from pathlib import Path
+
+import hvac
 import pytest
 
 from tests.servers.node import VaultServer, fresh_mount
@@ -129,3 +133,21 @@ def test_a_report_that_may_hold_anything_is_found(vault: VaultServer) -> None:
     """The rule without its parameters is wider than ours."""
     wide = 'path "vb365/data/reports/acme" { capabilities = ["create", "read"] }\npath "vb365/data/tokens/acme" { capabilities = ["read"] }'
     assert policies.differences(RULES, policies.parse(wide))
+
+
+def test_the_recipe_for_python_reports_once_and_bears_a_second_time(
+    vault: VaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands in the README; and an operator's token is told that it may not."""
+    mount = registered(vault)
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    recipe = next(code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "reports/acme" in code)
+    program = compile(recipe.replace('"vb365"', f'"{mount}"'), "README.md", "exec")
+    monkeypatch.setenv("VAULT_ADDR", vault.url)
+    monkeypatch.setenv("VAULT_TOKEN", vault.token_for(f"{mount}-consumer-acme"))
+    for _ in range(2):
+        exec(program, {"hvac": hvac})
+    assert vault.request("GET", f"{mount}/metadata/reports/acme").ok
+    monkeypatch.setenv("VAULT_TOKEN", vault.token_for(f"{mount}-operator"))
+    with pytest.raises(hvac.exceptions.Forbidden):
+        exec(program, {"hvac": hvac})
