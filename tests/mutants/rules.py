@@ -154,6 +154,20 @@ RULES: Final = (
         "vault_plugin/core/lifecycle/latest.py", "(known[1] < rank or not rank)", "True",
         ("tests/scenarios/test_publication.py",),
     ),
+    Mutant(
+        "a journal counts once though a start reads it twice",
+        "scheduler/reading.py",
+        "credential = self._rotations.load(name, remember=name not in self._remembered)",
+        "credential = self._rotations.load(name, remember=True)", LEADING,
+    ),
+    Mutant(
+        "a clock that is set back makes no rotation late",
+        "vault_plugin/core/policy.py", "return at - self.set_back", "return at", LEADING,
+    ),
+    Mutant(
+        "by how much the clock was set back is known for as long as the pair stands",
+        "scheduler/planned.py", "set_back=max(planned.set_back - step, ZERO)", "set_back=ZERO", LEADING,
+    ),
 )  # fmt: skip
 
 

@@ -240,3 +240,29 @@ def test_with_the_default_throttle_a_veeam_that_counts_refuses_nothing(played: P
     assert [played.generation(name) for name in names] == [2] * 10
     assert len(played.made("veeam token")) == 11
     assert played.veeam.throttled == 0
+
+
+def test_a_journal_counts_once_though_a_start_reads_it_twice(played: PlayedTerm) -> None:
+    """First to begin, then with the rest: of two places a minute one is still free."""
+    played.server("vbr", throttle=Throttle(per_second=0, per_minute=2, per_hour=0))
+    played.credential("done", calls=(played.clock.now() - SECOND,))
+    played.credential("other")
+    played.lead()
+    played.ask("other", "rotate", "r1")
+
+    played.play(10 * SECOND)
+
+    assert len(played.made("veeam token")) == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_rotation_late(played: PlayedTerm) -> None:
+    """What is stored says that the token lives half an hour longer than it does."""
+    played.credential("acme")
+    played.lead()
+    played.play(5 * MINUTE)
+    played.clock.set(-30 * MINUTE)
+    played.term.clock_stepped(-30 * MINUTE)
+
+    played.play(36 * MINUTE)
+
+    assert played.generation("acme") == 2
