@@ -67,6 +67,10 @@ class PlayedTimers:
     def at(self, when: datetime, name: str, action: Callable[..., object], executor: str, *args: str) -> None:
         self._jobs[name] = Job(when, next(self._numbers), action, args)
 
+    def shift(self, step: timedelta) -> None:
+        for job in self._jobs.values():
+            job.at += step
+
     def play(self, length: timedelta) -> None:
         """Let this much time pass, and do what falls due in it."""
         until, done_at_once = self._clock.now() + length, 0

@@ -10,6 +10,7 @@ from vault_plugin.core.policy import QUESTIONS
 LEADING: Final = ("tests/scenarios/test_leading.py",)
 GUARDS: Final = ("tests/scenarios/test_guards.py",)
 LEASE: Final = ("tests/unit/test_lease.py", "tests/unit/test_lease_guards.py")
+TAKEN_OVER: Final = ("tests/scenarios/test_take_over.py",)
 WHOLE: Final = ("tests/unit/test_whole_answers.py",)
 ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/lifecycle/adopt.py"
 
@@ -109,6 +110,63 @@ RULES: Final = (
     Mutant(
         "a request speaks of the documents as they are now",
         "scheduler/mail.py", "self._reread(letter.name)", "pass", GUARDS,
+    ),
+    Mutant(
+        "a refresh that was taken over goes last, whatever became of the attempt that took over",
+        "vault_plugin/core/credential.py", "pair = pair.replace(doubtful=True)", "pass", TAKEN_OVER,
+    ),
+    Mutant(
+        "a sign-in's exchange that another instance makes is waited for",
+        ADOPT, "if entry and entry.instance != world.instance and left > ZERO:", "if False:", TAKEN_OVER,
+    ),
+    Mutant(
+        "the journal of a sign-in that is over is left to whoever may be calling",
+        ADOPT, "if entry.instance != world.instance and unchanged_for(credential, seen) < entry.lease:", "if False:", TAKEN_OVER,
+    ),
+    Mutant(
+        "a grant that was adopted before a crash is not exchanged again",
+        ADOPT, "if credential.sign_in_id == sign_in.id:  #", "if False:  #", TAKEN_OVER,
+    ),
+    Mutant(
+        "the secrets of a sign-in that is over are destroyed",
+        "vault_plugin/core/lifecycle/sign_in.py",
+        "world.store.destroy(SignIn, name, range(max(1, version - 2), version))", "pass", TAKEN_OVER,
+    ),
+    Mutant(
+        "a sign-in whose tenant was changed before the exchange sends nothing",
+        ADOPT, "if tenant is not None and (changed :=", "if False and (changed :=", TAKEN_OVER,
+    ),
+    Mutant(
+        "a late renewal of an old grant isn't stored over a new sign-in's",
+        ATTEMPT, "or current.sign_in_id != run.grant.sign_in_id or newer:", "or newer:", TAKEN_OVER,
+    ),
+    Mutant(
+        "a late renewal brings no revoked grant back",
+        ATTEMPT, "if current.state is State.REVOKED or current.sign_in_id", "if current.sign_in_id", TAKEN_OVER,
+    ),
+    Mutant(
+        "a pair is stored though somebody wrote before the credential was deleted",
+        ATTEMPT, "return run.credential if is_deleted(current) else current", "return current",
+        ("tests/scenarios/test_deleted.py",),
+    ),
+    Mutant(
+        "no older generation is published over a newer",
+        "vault_plugin/core/lifecycle/latest.py", "(known[1] < rank or not rank)", "True",
+        ("tests/scenarios/test_publication.py",),
+    ),
+    Mutant(
+        "a journal counts once though a start reads it twice",
+        "scheduler/reading.py",
+        "credential = self._rotations.load(name, remember=name not in self._remembered)",
+        "credential = self._rotations.load(name, remember=True)", LEADING,
+    ),
+    Mutant(
+        "a clock that is set back makes no rotation late",
+        "vault_plugin/core/policy.py", "return at - self.set_back", "return at", LEADING,
+    ),
+    Mutant(
+        "by how much the clock was set back is known for as long as the pair stands",
+        "scheduler/planned.py", "set_back=max(planned.set_back - step, ZERO)", "set_back=ZERO", LEADING,
     ),
 )  # fmt: skip
 

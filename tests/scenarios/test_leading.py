@@ -217,3 +217,52 @@ def test_a_logout_occupies_a_place(played: PlayedTerm, action: str) -> None:
 
     wait = played.made("veeam token")[0] - played.made("veeam logout")[0]
     assert wait >= MINUTE
+
+
+def test_with_the_default_throttle_a_veeam_that_counts_refuses_nothing(played: PlayedTerm) -> None:
+    """Ten tenants are due at once and one signs in: he is served first, the others every twelve seconds, none is answered 429."""
+    played.server("vbr")
+    throttle = played.stands(ServerSpec, "vbr").throttle
+    played.veeam.throttle = {"second": throttle.per_second, "minute": throttle.per_minute, "hour": throttle.per_hour}
+    names = [f"tenant{number}" for number in range(10)]
+    for name in names:
+        played.credential(name, age=50 * MINUTE)
+    played.tenant("new")
+    played.lead()
+    played.ask("new", "sign-in", "r1")
+    played.play(10 * SECOND)
+    played.approve("new")
+
+    played.play(20 * SECOND)
+    assert played.generation("new") == 1
+    played.play(3 * MINUTE)
+
+    assert [played.generation(name) for name in names] == [2] * 10
+    assert len(played.made("veeam token")) == 11
+    assert played.veeam.throttled == 0
+
+
+def test_a_journal_counts_once_though_a_start_reads_it_twice(played: PlayedTerm) -> None:
+    """First to begin, then with the rest: of two places a minute one is still free."""
+    played.server("vbr", throttle=Throttle(per_second=0, per_minute=2, per_hour=0))
+    played.credential("done", calls=(played.clock.now() - SECOND,))
+    played.credential("other")
+    played.lead()
+    played.ask("other", "rotate", "r1")
+
+    played.play(10 * SECOND)
+
+    assert len(played.made("veeam token")) == 1
+
+
+def test_a_clock_that_is_set_back_makes_no_rotation_late(played: PlayedTerm) -> None:
+    """What is stored says that the token lives half an hour longer than it does."""
+    played.credential("acme")
+    played.lead()
+    played.play(5 * MINUTE)
+    played.clock.set(-30 * MINUTE)
+    played.term.clock_stepped(-30 * MINUTE)
+
+    played.play(36 * MINUTE)
+
+    assert played.generation("acme") == 2
