@@ -78,6 +78,7 @@ bench: dev ## what it costs beside a floor of the same run, and how fresh tokens
 trial: dev ## promises that take minutes or an hour, measured: VB365 away, refusing everybody, restarted; the cluster
 	@$(BIN)/python -m tests.trials.outage
 	@$(BIN)/python -m tests.trials.rejecting
+	@$(BIN)/python -m tests.trials.restart
 	@$(BIN)/python -m tests.cluster
 
 check: lint types test mutants ## everything; what CI runs (the docs' checks are among the tests)

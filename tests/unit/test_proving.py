@@ -9,8 +9,9 @@ import pytest
 from scheduler.metrics import Metrics
 from scheduler.proofs import STRANGERS, Proving
 from tests.unit.test_rotations import TENANT, Scheduler
-from vault_plugin.core.credential import Credential, TokenPair
+from vault_plugin.core.credential import Credential
 from vault_plugin.core.findings import Findings
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.proofs import A_WINDOW
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason, State
