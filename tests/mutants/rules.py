@@ -61,7 +61,7 @@ RULES: Final = (
     ),
     Mutant(
         "the lease counts from before its write",
-        "scheduler/leadership.py", "lease.renewed(version, begun)", "lease.renewed(version, self._clock.monotonic())", LEASE,
+        "scheduler/leadership.py", "lease.renewed(version, begun,", "lease.renewed(version, self._clock.monotonic(),", LEASE,
     ),
     Mutant(
         "a term ends when somebody else has led",
@@ -87,13 +87,13 @@ RULES: Final = (
     ),
     Mutant(
         "the whole of an answer is bounded in time",
-        "vault_plugin/timed.py", "None if seconds is None else time.monotonic() + seconds", "None", WHOLE,
+        "vault_plugin/answering.py", "None if seconds is None else time.monotonic() + seconds", "None", WHOLE,
     ),
     Mutant(
         "the whole of an answer over TLS is bounded in time",
         "vault_plugin/timed.py",
-        "class _SecureConnection(HTTPSConnection):\n    response_class = _Timed",
-        "class _SecureConnection(HTTPSConnection):\n    response_class = HTTPSConnection.response_class", WHOLE,
+        "class _SecureConnection(_Connection, HTTPSConnection):\n    pass",
+        "class _SecureConnection(_Connection, HTTPSConnection):\n    response_class = HTTPSConnection.response_class", WHOLE,
     ),
     Mutant(
         "Microsoft's trouble is not met again at once",
@@ -162,7 +162,7 @@ RULES: Final = (
     ),
     Mutant(
         "a clock that is set back makes no rotation late",
-        "vault_plugin/core/policy.py", "return at - self.set_back", "return at", LEADING,
+        "vault_plugin/core/policy.py", "or at - self.set_back", "or at", LEADING,
     ),
     Mutant(
         "by how much the clock was set back is known for as long as the pair stands",
