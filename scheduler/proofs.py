@@ -4,7 +4,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -30,6 +30,8 @@ log = structlog.get_logger()
 PROOFS: Final = "proofs"
 #: So many reports of a round may be for names of which nothing is known: each costs a look.
 STRANGERS: Final = 5
+#: A lease that lapsed may be renewed: then it goes on.
+AGAIN: Final = timedelta(seconds=5)
 
 
 class Proving:
@@ -152,6 +154,7 @@ class Proving:
     def _work(self, server: str) -> None:
         """Prove one token of this server, and plan the next proof."""
         if not self._leads():
+            self._timers.at(self._world.clock.now() + AGAIN, f"prove:{server}", self._work, PROOFS, server)
             return
         with self._alone(server) as alone:
             if not alone:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from vault_plugin.core.credential import CALLS_KEPT, FAILURES_KEPT, Credential, Purpose, Rung
+from vault_plugin.core.findings import Findings
 from vault_plugin.core.states import Reason, State
 
 
@@ -89,6 +90,7 @@ class Record:
     tried_at: datetime | None = None
     renewal_begun_at: datetime | None = None
     rejected: None = None
+    findings: Findings = field(default_factory=Findings)
     requested: str = ""
     calls: tuple[datetime, ...] = field(default=())
 

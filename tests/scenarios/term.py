@@ -127,7 +127,7 @@ class PlayedTerm:
         """Write a tenant with a pair that Veeam knows, of this age, and a grant whose Microsoft tokens are of that age."""
         spec, now = self.tenant(name), self.clock.now()
         access, refresh = f"simtok-at-{name}", f"simtok-rt-{name}"
-        self.veeam.hold(spec.organization, refresh)
+        self.veeam.hold(spec.organization, refresh, access=access, until=now - age + HOUR)
         pair = TokenPair(
             access_token=Secret(access), refresh_token=Secret(refresh), issued_at=now - age, expires_at=now - age + HOUR
         )

@@ -39,6 +39,7 @@ def test_who_does_not_lead_calls_no_server(played: PlayedTerm) -> None:
     played.credential("acme", age=30 * MINUTE)
     played.lead()
     played.leads = False
+    played.calls.clear()
     played.play(20 * MINUTE)
     assert played.calls == []
 

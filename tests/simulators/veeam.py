@@ -116,11 +116,15 @@ class VeeamSimulator:
         with self._lock:
             return self._session_of(access_token) is not None
 
-    def hold(self, organization: str, refresh_token: str, version: int = 8) -> None:
-        """Know a session that was begun before, by its refresh token."""
+    def hold(
+        self, organization: str, refresh_token: str, version: int = 8, *, access: str = "", until: datetime = datetime.min
+    ) -> None:
+        """Know a session that was begun before, by its refresh token, and by an access token that lives until then."""
         with self._lock:
             session = self._session(organization, version, antiforgery=False)
             session.current_refresh = refresh_token
+            if access:
+                session.access[access] = until
             self._by_refresh[refresh_token] = session
 
     def revoke_all(self) -> None:
