@@ -12,9 +12,30 @@ GUARDS: Final = ("tests/scenarios/test_guards.py",)
 LEASE: Final = ("tests/unit/test_lease.py", "tests/unit/test_lease_guards.py")
 TAKEN_OVER: Final = ("tests/scenarios/test_take_over.py",)
 WHOLE: Final = ("tests/unit/test_whole_answers.py",)
+REFUSALS: Final = ("tests/scenarios/test_refusals.py",)
 ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/lifecycle/adopt.py"
 
 RULES: Final = (
+    Mutant(
+        "a refusal counts only if another tenant was accepted between two",
+        "vault_plugin/core/pair.py", "others = accepted_at is not None and first < accepted_at", "others = True", REFUSALS,
+    ),
+    Mutant(
+        "two refusals at once are one",
+        "vault_plugin/core/pair.py", "and now - first >= policy.confirm_refusal_after", "", REFUSALS,
+    ),
+    Mutant(
+        "while a grant of Microsoft's stands, Veeam's word asks nobody",
+        "vault_plugin/core/lifecycle/verdicts.py", " or (not dead and _stands(credential.assertion, now))", "", REFUSALS,
+    ),
+    Mutant(
+        "a refused refresh token is presented again",
+        "vault_plugin/core/ladder.py", "    if pair is not None:", "    if pair is not None and pair.refused_at is None:", REFUSALS,
+    ),
+    Mutant(
+        "who is blocked is retried by what is left of the token's life",
+        "vault_plugin/core/policy.py", "if pair is not None and last < pair.expires_at:", "if False:", REFUSALS,
+    ),
     Mutant(
         "a lane begins nothing while this instance doesn't lead",
         "scheduler/lanes.py", "if self._stopped or not self._may_call():", "if self._stopped:", LEADING,
