@@ -73,6 +73,9 @@ class Try:
         return self.ladder[0]
 
 
+NOTHING_FOUND = Findings()
+
+
 @dataclass(slots=True)
 class Record:
     """A credential as it stands in Vault. Every method is one write."""
@@ -92,6 +95,8 @@ class Record:
     rejected: None = None
     findings: Findings = field(default_factory=Findings)
     requested: str = ""
+    #: Nobody's token dies before its time here.
+    findings: Findings = NOTHING_FOUND
     calls: tuple[datetime, ...] = field(default=())
 
     @property

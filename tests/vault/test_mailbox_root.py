@@ -8,6 +8,7 @@ import pytest
 from scheduler.clocks import SystemClock
 from scheduler.held import HeldBack
 from tests.servers.node import VaultServer
+from vault_plugin.core.errors import StoreUnavailable
 from vault_plugin.vault import policies
 from vault_plugin.vault.connection import Connection
 from vault_plugin.vault.environment import read
@@ -104,3 +105,14 @@ def test_a_registration_of_before_stops_nothing_and_is_told(service: Service) ->
     service.vault.api("POST", name, {"policy": whole})
     service.held.forget()
     assert service.mailbox.kinds() == {"requests"}
+
+
+def test_a_folder_that_is_empty_again_is_held_back_no_longer(service: Service) -> None:
+    """It is listed only while the root shows it: nobody would notice that it can be read again."""
+    service.held.takes(StoreUnavailable("500", reason="VaultError"), "requests/")
+    service.write("requests/acme/1")
+    service.mailbox.kinds()
+    assert service.held.holds("requests/")
+    service.vault.api("DELETE", f"{service.mount}/metadata/requests/acme/1")
+    service.mailbox.kinds()
+    assert not service.held.holds("requests/")

@@ -111,7 +111,10 @@ class Mailbox:
                 junk = (key for key in keys if not key.endswith("/") and not self._held.left(key))
                 for key in itertools.islice(junk, A_TENANT):  # a folder's content isn't ours to see
                     self._clear(key)
-                return frozenset(key[:-1] for key in keys if key.endswith("/")) & KINDS
+                found = frozenset(key[:-1] for key in keys if key.endswith("/")) & KINDS
+                for kind in {Request.kind, REPORTS} - found:  # nothing is there that could be held back
+                    self._held.release(f"{kind}/", "read")
+                return found
         return frozenset({Request.kind, REPORTS})
 
     def reports(self) -> list[str]:
