@@ -61,7 +61,7 @@ RULES: Final = (
     ),
     Mutant(
         "the lease counts from before its write",
-        "scheduler/leadership.py", "lease.renewed(version, begun)", "lease.renewed(version, self._clock.monotonic())", LEASE,
+        "scheduler/leadership.py", "lease.renewed(version, begun", "lease.renewed(version, self._clock.monotonic()", LEASE,
     ),
     Mutant(
         "a term ends when somebody else has led",
@@ -162,7 +162,7 @@ RULES: Final = (
     ),
     Mutant(
         "a clock that is set back makes no rotation late",
-        "vault_plugin/core/policy.py", "return at - self.set_back", "return at", LEADING,
+        "vault_plugin/core/policy.py", "at - self.set_back", "at", LEADING,
     ),
     Mutant(
         "by how much the clock was set back is known for as long as the pair stands",
