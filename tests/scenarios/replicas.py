@@ -28,7 +28,7 @@ from vault_plugin.core.policy import Do
 from vault_plugin.core.ports import D, Stored, World
 from vault_plugin.core.published import Action
 from vault_plugin.core.published import Request as Wish
-from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.sign_in import LastPoll, SignIn, SignInState
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
@@ -107,7 +107,7 @@ class Replica:
     def _begin(self) -> None:
         """Begin with nothing in memory."""
         shared = self.shared
-        self.known = False
+        self.last: LastPoll | None = None
         self.seen = Seen("", timedelta(0))
         self._seen_at = shared.clock.monotonic()
         self.published = -1
@@ -158,7 +158,7 @@ class Replica:
         return done
 
     def poll(self) -> None:
-        self.known = signing_in.poll(self.world, TENANT, known=self.known).known
+        self.last = signing_in.poll(self.world, TENANT, self.last).last
 
     def handle(self, action: Action, request_id: str) -> None:
         wish = Wish(action=action, claimed_by="alice")

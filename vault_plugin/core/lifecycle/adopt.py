@@ -75,7 +75,8 @@ def _hold(world: World, name: str, sign_in: SignIn, credential: Credential, seen
     if entry and entry.instance != world.instance and left > ZERO:
         return Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left)
     wait = world.policy.exchange_retry_after[len(credential.failures)]
-    if error and error.at > sign_in.next_poll_at and lasts(error.at + wait, wait, now):
+    since = sign_in.assertion.obtained_at if sign_in.assertion else sign_in.started_at
+    if error and error.at >= since and lasts(error.at + wait, wait, now):
         return Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + wait)
     if text := refusal(world, name, sign_in.binding):
         return Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text)

@@ -1,0 +1,270 @@
+"""When Microsoft is asked whether the person has signed in, and what a poll without an answer costs."""
+
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from tests.scenarios.direct import Unreachable
+from tests.scenarios.stage import ORGANIZATION, Scene
+from tests.scenarios.term import MINUTE, SECOND, PlayedTerm
+from tests.simulators.http import Fault, Request, Response, json_response
+from vault_plugin.core.lifecycle import sign_in as signing_in
+from vault_plugin.core.published import Prompt
+from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.states import Reason
+
+
+def error(word: str, code: int) -> Response:
+    return json_response(400, {"error": word, "error_codes": [code]})
+
+
+# --- what a lost answer hides ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (error("authorization_declined", 65004), Reason.DECLINED),
+        (error("expired_token", 70020), Reason.EXPIRED),
+        (error("invalid_grant", 53003), Reason.BLOCKED_BY_TENANT_POLICY),
+        (error("invalid_grant", 530999), Reason.BLOCKED_BY_TENANT_POLICY),
+        (error("invalid_client", 7000218), Reason.MISCONFIGURED),
+        (error("invalid_grant", 50076), Reason.GRANT_REJECTED),
+    ],
+    ids=["declined", "expired", "policy", "unknown policy", "no public client", "a second factor"],
+)
+@pytest.mark.parametrize("drop", ["before", "after"])
+def test_a_known_verdict_is_the_verdict_whatever_was_lost_before(
+    scene: Scene, drop: str, answer: Response, outcome: Reason
+) -> None:
+    """The network loses one poll or its answer; what Microsoft then says of the person or the tenant stands."""
+    scene.ask("sign-in")
+    scene.microsoft_server.faults.add(Fault("/token", drop=drop))
+    scene.poll()
+    scene.microsoft_server.faults.add(Fault("/token", response=answer))
+
+    scene.poll()
+
+    assert scene.document(SignIn).outcome is outcome
+
+
+def test_a_pending_answer_shows_that_no_approval_was_lost(scene: Scene) -> None:
+    """The code stood after the lost answer: what Microsoft says of it later has another cause."""
+    scene.ask("sign-in")
+    scene.microsoft_server.faults.add(Fault("/token", drop="after"))
+    scene.poll()
+    scene.poll()
+    scene.microsoft_server.faults.add(Fault("/token", response=error("bad_verification_code", 70018)))
+
+    scene.poll()
+
+    assert scene.document(SignIn).outcome is Reason.GRANT_REJECTED
+
+
+def test_a_poll_that_never_left_loses_no_approval(scene: Scene) -> None:
+    """Nothing was sent, so nothing was redeemed."""
+    scene.ask("sign-in")
+    scene.poll()
+    scene.microsoft_server.close()
+
+    polled = scene.poll()
+
+    assert polled.error is not None
+    assert polled.last is not None
+    assert not polled.last.doubt
+
+
+def test_a_lost_approval_is_told_without_a_death_of_the_service(scene: Scene) -> None:
+    """The answer was lost on the network; the service has lived all the time."""
+    scene.ask("sign-in")
+    scene.approve()
+    scene.microsoft_server.faults.add(Fault("/token", drop="after"))
+    scene.poll()
+    scene.poll()
+
+    told = scene.status()
+    assert told.reason == "ApprovalLost"
+    assert "died" not in told.text
+    assert "lost on its way" in told.text
+
+
+def test_a_last_poll_that_nobody_answers_does_not_say_that_nobody_signed_in(scene: Scene) -> None:
+    """Nobody knows that."""
+    scene.ask("sign-in")
+    scene.clock.advance(900)
+    scene.microsoft_server.faults.add(Fault("/token", response=Response(503)))
+
+    scene.poll()
+
+    ended: SignIn = scene.document(SignIn)
+    assert ended.outcome is Reason.EXPIRED
+    assert "before anybody signed in" not in ended.text
+    assert "503" in ended.text
+
+
+# --- when it is asked again ------------------------------------------------------------------------------------------
+
+
+def test_the_interval_counts_from_the_answer(scene: Scene) -> None:
+    """Microsoft takes four seconds for each answer, and doesn't forgive who asks a second after it."""
+    scene.ask("sign-in")
+    for _ in range(5):
+        scene.microsoft_server.faults.add(Fault("/token", meanwhile=lambda: scene.clock.advance(4)))
+        scene.poll()
+
+    assert scene.microsoft.slowed_down == 0
+    assert scene.document(SignIn).interval == 5 * SECOND
+
+
+def test_a_term_polls_a_slow_microsoft_no_sooner_than_it_may(played: PlayedTerm) -> None:
+    """The same by the scheduler: a term, then another, as after a restart in the middle of the interval."""
+
+    def slow(call: str, _: Request) -> Response | None:
+        if call == "microsoft token":
+            played.clock.advance(4 * SECOND)
+        return None
+
+    played.tenant("acme")
+    played.lead()
+    played.ask("acme", "sign-in", "r1")
+    played.play(4 * SECOND)
+    played.instead = slow
+    played.play(MINUTE)
+    polls = len(played.made("microsoft token"))
+    assert polls >= 5
+    played.again()
+    played.play(20 * SECOND)
+
+    assert len(played.made("microsoft token")) >= polls + 2
+    assert played.microsoft.slowed_down == 0
+
+
+def gaps(played: PlayedTerm) -> list[float]:
+    at = played.made("microsoft token")
+    return [(later - earlier).total_seconds() for earlier, later in pairwise(at)]
+
+
+def test_polls_without_an_answer_grow_rarer_and_an_answer_ends_that(played: PlayedTerm) -> None:
+    """RFC 8628 section 3.5: exponential backoff. Ten seconds, twenty, forty, a minute at most; then the interval again."""
+
+    def away(call: str, _: Request) -> Response | None:
+        if call == "microsoft token":
+            raise Unreachable(sent=True)
+        return None
+
+    played.tenant("acme")
+    played.lead()
+    played.ask("acme", "sign-in", "r1")
+    played.play(4 * SECOND)
+    played.instead = away
+    played.play(4 * MINUTE)
+    assert gaps(played)[:5] == [10, 20, 40, 60, 60]
+
+    played.instead = lambda _call, _request: None
+    played.play(80 * SECOND)
+
+    assert gaps(played)[-2:] == [5, 5]
+    assert played.microsoft.slowed_down == 0
+
+
+@pytest.mark.parametrize("pause", [b"3600", b"300"], ids=["an hour", "five minutes"])
+def test_no_wait_reaches_past_the_last_poll(played: PlayedTerm, pause: bytes) -> None:
+    """Microsoft asks for a pause at each poll; who signs in meanwhile is found when the code expires."""
+    played.tenant("acme")
+    played.lead()
+    played.ask("acme", "sign-in", "r1")
+    played.play(4 * SECOND)
+    expires_at = played.stands(SignIn, "acme").expires_at
+    played.microsoft.code_life += 5  # by Microsoft's clock the code lives until the poll at its expiry has come
+    code = next(iter(played.microsoft.codes.values()))
+    code.expires_at += 5 * SECOND
+
+    def throttled(call: str, _: Request) -> Response | None:
+        late = played.clock.now() >= expires_at
+        return Response(429, b"", {"Retry-After": pause.decode()}) if call == "microsoft token" and not late else None
+
+    played.instead = throttled
+    played.play(10 * MINUTE)
+    played.approve("acme")
+    played.play(6 * MINUTE)
+
+    assert played.made("microsoft token")[-1] == expires_at
+    assert played.generation("acme") == 1
+
+
+def test_the_last_poll_is_not_too_early_after_the_one_before(played: PlayedTerm) -> None:
+    """With an interval of seven seconds some poll would fall five seconds before the code's expiry."""
+    played.microsoft.interval = 7
+    played.tenant("acme")
+    played.lead()
+    played.ask("acme", "sign-in", "r1")
+    played.play(4 * SECOND)
+    code = next(iter(played.microsoft.codes.values()))
+    code.expires_at += 5 * SECOND
+    expires_at = played.stands(SignIn, "acme").expires_at
+    played.play(expires_at - played.clock.now() - SECOND)
+    played.approve("acme")
+
+    played.play(10 * SECOND)
+
+    assert played.microsoft.slowed_down == 0
+    assert min(gaps(played)) >= 7
+    assert played.stands(SignIn, "acme").outcome is Reason.SIGNED_IN
+
+
+def test_another_replica_waits_as_long_as_the_lost_call_may_take(scene: Scene) -> None:
+    """Its leader died while it polled: the answer may have come as late as the call lasts."""
+    scene.ask("sign-in")
+    scene.poll()
+    other, claimed = scene.replica(), scene.clock.now()
+    at = signing_in.poll_at(other, scene.document(SignIn), None)
+
+    assert at - claimed == scene.world.policy.microsoft_timeout + 5 * SECOND
+    assert not signing_in.poll(other, "acme").asked
+    scene.clock.advance(at - claimed)
+    assert signing_in.poll(other, "acme").asked
+    assert not signing_in.poll(scene.world, "acme", scene.last).asked
+
+
+def test_an_own_restart_waits_for_the_interval_only(scene: Scene) -> None:
+    """Nobody is left to whom an answer could come."""
+    scene.ask("sign-in")
+    scene.poll()
+    scene.clock.advance(SECOND)
+    taken_up = signing_in.taken_up(scene.world, scene.document(SignIn))
+
+    assert signing_in.poll_at(scene.world, scene.document(SignIn), taken_up) == scene.clock.now() + 5 * SECOND
+    assert signing_in.taken_up(scene.replica(), scene.document(SignIn)) is None
+
+
+def test_a_slow_down_is_obeyed_though_vault_did_not_store_it(scene: Scene) -> None:
+    """The process knows it, and its next claim stores it."""
+    scene.ask("sign-in")
+    slow = Response(400, b'{"error":"slow_down"}')
+
+    def joined() -> None:
+        assert scene.ask("sign-in", "r2") == "Joined"
+
+    scene.microsoft_server.faults.add(Fault("/token", response=slow, meanwhile=joined))
+    before = scene.clock.now()
+    scene.poll()
+    answered = scene.clock.now()
+    scene.poll()
+
+    assert scene.clock.now() - answered == 10 * SECOND
+    assert answered > before
+    assert scene.document(SignIn).interval == 10 * SECOND
+    assert scene.document(SignIn).state is SignInState.PENDING
+    assert scene.document(Prompt).organization == ORGANIZATION
+
+
+def test_nothing_but_the_claim_is_written_for_a_poll(scene: Scene) -> None:
+    """A pending answer costs one write."""
+    scene.ask("sign-in")
+    before = scene.store.read(SignIn, "acme").version
+    for _ in range(3):
+        scene.poll()
+
+    assert scene.store.read(SignIn, "acme").version == before + 3
+    assert scene.document(SignIn).expires_at - scene.document(SignIn).started_at == timedelta(minutes=15)
