@@ -24,7 +24,7 @@ RULES: Final = (
     ),
     Mutant(
         "nothing is renewed at Microsoft while this instance doesn't lead",
-        "scheduler/rotations.py", "if self._lanes.may_call():", "if True:", LEADING,
+        "scheduler/renewals.py", "if self._may_call():", "if True:", LEADING,
     ),
     Mutant(
         "no letter is opened while this instance doesn't lead",

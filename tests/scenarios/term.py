@@ -166,7 +166,10 @@ class PlayedTerm:
         """Let renewals wait for one of Microsoft's threads; return what then runs them, oldest first."""
         waiting: list[Callable[[], object]] = []
         monkeypatch.setattr(
-            self.term._rotations._microsoft, "submit", lambda work, *args: waiting.append(lambda: work(*args)), raising=True
+            self.term._rotations._renewals._threads,
+            "submit",
+            lambda work, *args: waiting.append(lambda: work(*args)),
+            raising=True,
         )
         return waiting
 

@@ -15,9 +15,10 @@ from tests.scenarios.term import HOUR, MINUTE, SECOND, PlayedTerm, form_of
 from tests.simulators.http import Fault, Request, Response, Server
 from tests.simulators.tls import Authority
 from tests.simulators.veeam import VeeamSimulator
-from vault_plugin.core.credential import Credential, TokenPair
+from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import StoreUnavailable
 from vault_plugin.core.lifecycle.rotate import step
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Reason, State
