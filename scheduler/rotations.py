@@ -17,12 +17,7 @@ from scheduler.renewals import Renewals
 from vault_plugin.core.capacity import demand
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose
 from vault_plugin.core.deleted import DeletedCredential
-from vault_plugin.core.errors import (
-    AuthorizationServerError,
-    ConfigurationError,
-    DocumentMalformed,
-    StoreError,
-)
+from vault_plugin.core.errors import AuthorizationServerError, ConfigurationError, DocumentMalformed, StoreError
 from vault_plugin.core.ladder import keeps_failing
 from vault_plugin.core.lanes import Entry
 from vault_plugin.core.lifecycle.adopt import adopt
@@ -62,7 +57,7 @@ class Rotations:
         #: For whom a step is being done.
         self._claimed: set[str] = set()
         self._lock = threading.Lock()
-        self._renewals = Renewals(lanes.may_call, self._renew, self._put_off)
+        self._renewals = Renewals(world.clock, lanes.may_call, self._renew, self._put_off)
         lanes.begin(self._work)
 
     # --- planning ----------------------------------------------------------------------------------------------------
@@ -133,6 +128,8 @@ class Rotations:
         view = assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
         action = next_action(view, now, world.policy)
         at = now if action.do is Do.ATTEMPT else action.at
+        if action.ladder and action.ladder[0] in AT_MICROSOFT:
+            at = self._renewals.begin_at(name, view.due_at(world.policy))
         if at is not None and not_before is not None:
             at = max(at, not_before)
         pair = credential.pair
@@ -181,8 +178,12 @@ class Rotations:
         """Queue a renewal. The pair that works meanwhile stays planned at Veeam."""
         now, pair = self._world.clock.now(), credential.pair
         due_at = view_of(self._world, name, credential, self._seen(self._memory.get(name))).due_at(self._world.policy)
+        lane, begin_at = self._lanes.of(self._memory.get(name).server), self._renewals.begin_at(name, due_at)
+        if begin_at > now:
+            lane.put(Entry(name, begin_at, pair.expires_at if pair else now + NO_EXPIRY))
+            return
         if pair is not None and due_at is not None and due_at > now:
-            self._lanes.of(self._memory.get(name).server).put(Entry(name, due_at, pair.expires_at))
+            lane.put(Entry(name, due_at, pair.expires_at))
         self._renewals.put(Entry(name, now, pair.expires_at if pair else now))
 
     @contextmanager
@@ -281,7 +282,7 @@ class Rotations:
         if isinstance(error, AuthorizationServerError) and error.retryable:
             pair = credential.pair
             wait = backoff(now, pair.expires_at, pair.life) if pair else UNJUDGED_RETRY
-            not_before = now + max(wait, error.retry_after or timedelta(0))
+            self._renewals.hold(name, max(wait, error.retry_after or timedelta(0)))
         if done.superseded:
             self.load(name)
             return
