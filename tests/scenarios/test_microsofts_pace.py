@@ -24,14 +24,14 @@ def test_a_keep_alive_that_is_told_to_wait_leaves_the_pairs_rotation_where_it_wa
     """The pair falls due while Microsoft's pause lasts: it is refreshed at Veeam in time."""
     spec = played.tenant("acme")
     due = HOUR - overlap(HOUR, spec.consumer_reread, Policy()) - HOUR / 20
-    played.credential("acme", age=due - MINUTE, grant_age=IDLE)
+    played.credential("acme", age=due - MINUTE, grant_age=Policy().keep_alive_after - 20 * SECOND)
     played.instead = lambda call, _: answer if call == "microsoft token" else None
     begun = played.clock.now()
     played.lead()
-    played.play(SECOND)
+    played.play(25 * SECOND)
     assert played.made("microsoft token")
 
-    played.play(4 * MINUTE + 30 * SECOND)
+    played.play(4 * MINUTE)
 
     refreshed = played.made("veeam token")
     assert refreshed
