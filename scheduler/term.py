@@ -74,7 +74,19 @@ class Term:
         self._publisher = Publisher(world, timers, metrics, memory, lambda server: lanes.of(server).delay(), held)
         self._rotations = Rotations(world, metrics, memory, lanes, self._publisher)
         self._sign_ins = SignIns(world, timers, metrics, self._rotations, self._publisher, leads, held=held)
-        self._mail = Mail(world, mailbox, specs, timers, metrics, self._effect, held=held, refused=self._publisher.refused)
+        self._mail = Mail(
+            world,
+            mailbox,
+            specs,
+            timers,
+            metrics,
+            self._effect,
+            held=held,
+            refused=self._publisher.refused,
+            waits=self._publisher.waits,
+            answered=self._publisher.answered,
+            may_call=leads,
+        )
         self._reading = Reading(world, specs, memory, self._rotations, self._sign_ins, self._publisher)
         held.on_change(self._reading.changed)
         self._swept_at: timedelta | None = None

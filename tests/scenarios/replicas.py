@@ -16,13 +16,13 @@ from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.documents import Document
-from vault_plugin.core.errors import StoreError, StoreUnavailable, VersionConflict
+from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
 from vault_plugin.core.lifecycle.adopt import adopt
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, credential_of
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.lifecycle.requests import Asked, handle
+from vault_plugin.core.lifecycle.requests import Asked, given_up, handle
 from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.policy import Do
 from vault_plugin.core.ports import D, Stored, World
@@ -162,7 +162,11 @@ class Replica:
 
     def handle(self, action: Action, request_id: str) -> None:
         wish = Wish(action=action, claimed_by="alice")
-        handle(self.world, Asked(TENANT, request_id, self.shared.clock.now(), wish))
+        asked = Asked(TENANT, request_id, self.shared.clock.now(), wish)
+        try:
+            handle(self.world, asked)
+        except AuthorizationServerUnavailable as error:  # nobody waits for so long
+            given_up(self.world, asked, error)
 
     def publish(self) -> None:
         held = credential_of(self.world.store.read(Credential, TENANT), self.shared.clock.now())

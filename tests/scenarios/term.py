@@ -49,10 +49,12 @@ class Letters:
     def __init__(self) -> None:
         self.posted: list[Received] = []
 
-    def waiting(self, besides: Any, known: Callable[[], Sequence[str]] = tuple) -> Iterator[tuple[str, list[Letter]]]:
-        for name in dict.fromkeys(one.letter.name for one in self.posted):
+    def waiting(
+        self, besides: Any, known: Callable[[], Sequence[str]] = tuple, taken_over: Any = ()
+    ) -> Iterator[tuple[str, list[Letter]]]:
+        for name in dict.fromkeys(one.letter.name for one in self.posted if one.letter not in taken_over):
             if name not in besides:
-                yield name, [one.letter for one in self.posted if one.letter.name == name]
+                yield name, [one.letter for one in self.posted if one.letter.name == name and one.letter not in taken_over]
 
     def oldest(self, letters: Sequence[Letter]) -> list[Received]:
         return [one for one in self.posted if one.letter in letters]

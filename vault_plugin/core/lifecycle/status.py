@@ -249,9 +249,12 @@ def _sign_in_status(sign_in: SignIn) -> SignInStatus:
 
 
 def _outcomes(handled: tuple[Handled, ...]) -> tuple[RequestStatus, ...]:
-    return _newest(
-        *(RequestStatus(id=done.id, action=done.action, outcome=done.outcome, text=done.text, at=done.at) for done in handled)
-    )
+    return _newest(*map(outcome_of, handled))
+
+
+def outcome_of(handled: Handled) -> RequestStatus:
+    """Return what a status tells of a request."""
+    return RequestStatus(id=handled.id, action=handled.action, outcome=handled.outcome, text=handled.text, at=handled.at)
 
 
 def _newest(*outcomes: RequestStatus) -> tuple[RequestStatus, ...]:
