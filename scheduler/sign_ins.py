@@ -168,7 +168,9 @@ class SignIns:
         if sign_in.state is SignInState.APPROVED:
             log.info("sign_in_approved", tenant=name, sign_in=sign_in.id)
             self._rotations.sign_in_approved(name, sign_in.binding.server)
-        elif waited:
+        else:
+            self._world.identities.release(name)
+        if waited and sign_in.state is SignInState.ENDED:
             log.info("sign_in_ended", tenant=name, sign_in=sign_in.id, outcome=sign_in.outcome, text=sign_in.text)
         if waited:
             self._hide(name)
@@ -177,6 +179,7 @@ class SignIns:
         """End a sign-in whose document somebody deleted: as if it were cancelled."""
         if name in self._pending:
             log.warning("sign_in_ended", tenant=name, outcome=Reason.CANCELLED, text="its document was deleted")
+        self._world.identities.release(name)
         self._pending.discard(name)
         self._last.pop(name, None)
         self._metrics.pending_sign_ins.set(len(self._pending))

@@ -64,7 +64,7 @@ class Term:
         self._metrics = metrics = health.metrics
         self._health = health
         self._memory = memory = Memory(world.policy.turn_every)
-        self._world = world = replace(world, facts=memory.facts, turn=memory.turn, versions={})
+        self._world = world = replace(world, facts=memory.facts, turn=memory.turn, identities=memory.identities, versions={})
         self._specs = specs
         self._leads = leads
         self._ended = threading.Event()

@@ -12,6 +12,7 @@ from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, VersionConflict
 from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.lifecycle.gather import refusal
+from vault_plugin.core.lifecycle.identity import not_expected
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.lifecycle.verdicts import THROTTLED
 from vault_plugin.core.ports import Approved, Ended, Pending, PollResult, World
@@ -202,7 +203,7 @@ def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: Po
 def _after(world: World, name: str, current: SignIn, answer: Approved | Ended) -> SignIn:
     """Return the sign-in with Microsoft's answer taken in."""
     if isinstance(answer, Approved):
-        return _not_expected(world, name, current, answer) or current.approved(answer.assertion, answer.tenant_id)
+        return not_expected(world, name, current, answer) or current.approved(answer.assertion, answer.tenant_id)
     return _ended(current, answer, world)
 
 
@@ -220,29 +221,6 @@ def _ended(sign_in: SignIn, answer: Ended, world: World) -> SignIn:
         remedy = "Nobody's fault and nothing is lost but this sign-in. Sign in once more: vb365 sign-in NAME."
         return sign_in.ended(Reason.APPROVAL_LOST, now, text, remedy, code=answer.code, trace_id=answer.trace_id)
     return sign_in.ended(answer.outcome, now, answer.text, answer.remedy, code=answer.code, trace_id=answer.trace_id)
-
-
-def _not_expected(world: World, name: str, sign_in: SignIn, answer: Approved) -> SignIn | None:
-    """Return the sign-in ended, if somebody else signed in than was expected: the tokens are dropped."""
-    if ended := wrong_account(world, name, sign_in, answer.account):
-        return ended
-    now = world.clock.now()
-    credential = world.store.read(Credential, name, patient=True).document
-    bound = credential.binding if credential else None
-    known = bound.tenant_id if bound and bound.organization == sign_in.binding.organization else ""
-    if known and answer.tenant_id and known != answer.tenant_id:
-        text = "signed in to another Microsoft 365 tenant than before"
-        return sign_in.ended(Reason.WRONG_TENANT, now, text, f"Sign in again: vb365 sign-in {name}.")
-    return None
-
-
-def wrong_account(world: World, name: str, sign_in: SignIn, account: str) -> SignIn | None:
-    """Return the sign-in ended if somebody else has signed in than the tenant expects now, though the code was made before."""
-    wanted = (world.specs.tenant(name) or sign_in).expected_account
-    if not wanted or wanted.casefold() == account.casefold():
-        return None
-    text = f"signed in as {account or 'an account that the tokens do not name'}; expected was {wanted}"
-    return sign_in.ended(Reason.WRONG_ACCOUNT, world.clock.now(), text, f"Sign in again as {wanted}: vb365 sign-in {name}.")
 
 
 def cancel(world: World, name: str, sign_in_id: str, request: Handled, *, approved_too: bool = False) -> bool:

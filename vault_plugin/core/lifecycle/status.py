@@ -8,6 +8,7 @@ from vault_plugin.core.credential import Credential, Failure, Rung
 from vault_plugin.core.deleted import said_of
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
+from vault_plugin.core.lifecycle.identity import shared
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.lifecycle.notes import Note, notes_of, of_sign_in, with_notes
 from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
@@ -70,7 +71,7 @@ def write_status(
     now = world.clock.now()
     view = view_of(world, name, credential)
     status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
-    notes = (*(_said(note, view) for note in notes_of(view, world.allowed)), Note(*beside))
+    notes = (*(_said(note, view) for note in (*notes_of(view, world.allowed), *shared(world, name, credential))), Note(*beside))
     write_told(world, name, with_notes(status, notes))
 
 
