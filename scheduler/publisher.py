@@ -14,13 +14,22 @@ from scheduler.planned import Memory
 from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.deleted import is_deleted
-from vault_plugin.core.errors import DocumentMalformed, Error, StoreError
+from vault_plugin.core.errors import AuthorizationServerUnavailable, DocumentMalformed, Error, StoreError
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import credential_of, facts_of, spec_of
 from vault_plugin.core.lifecycle.prove import proof_due, prove
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.lifecycle.status import SHOWN, SignInSeen, outcome_of, seen, seen_gone, write_status, write_told
+from vault_plugin.core.lifecycle.status import (
+    SHOWN,
+    SignInSeen,
+    outcome_of,
+    seen,
+    seen_gone,
+    troubled,
+    write_status,
+    write_told,
+)
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import Prompt, RequestStatus, Status, Token
 from vault_plugin.core.sign_in import SignIn
@@ -125,9 +134,14 @@ class Publisher:
         if not self._ended.is_set():
             self.publish(name)
 
-    def saw(self, name: str, sign_in: SignIn | None) -> None:
-        """Take in a sign-in that was read or written: the next status tells it."""
-        self._sign_ins[name] = seen(sign_in)
+    def saw(self, name: str, sign_in: SignIn | None, trouble: AuthorizationServerUnavailable | None = None) -> bool:
+        """Take in a sign-in that was read or written, with its newest poll's trouble: the next status tells it.
+
+        Returns whether that is news.
+        """
+        known, told = self._sign_ins.get(name), troubled(seen(sign_in), trouble)
+        self._sign_ins[name] = told
+        return told != known
 
     def saw_gone(self, name: str) -> None:
         """Take in that somebody deleted the sign-in's document: it has ended as if it were cancelled."""

@@ -11,7 +11,7 @@ from scheduler.metrics import Metrics
 from scheduler.publisher import Publisher
 from scheduler.rotations import Rotations
 from scheduler.timers import Timers
-from vault_plugin.core.errors import StoreError, VersionConflict
+from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
 from vault_plugin.core.ports import Stored, World
 from vault_plugin.core.published import Prompt
@@ -50,6 +50,8 @@ class SignIns:
         self._may_call = may_call
         #: What this process knows of the newest polls, by tenant.
         self._last: dict[str, LastPoll] = {}
+        #: Why the newest poll brought no verdict, by tenant.
+        self._trouble: dict[str, AuthorizationServerUnavailable] = {}
         #: Who is being polled: another thread leaves it to that one to plan the next poll.
         self._polling: set[str] = set()
         self._pending: set[str] = set()
@@ -144,13 +146,22 @@ class SignIns:
             self._last[name] = polled.last
         else:
             self._last.pop(name, None)
+        if polled.asked:
+            self._met(name, polled.error)
         if polled.error is not None:
             log.warning("poll_unanswered", tenant=name, reason=polled.error.reason, error=str(polled.error))
         self._follow(name, polled.sign_in)
 
+    def _met(self, name: str, error: AuthorizationServerUnavailable | None) -> None:
+        """Keep a poll's trouble as it was met first: with another trace id each time it is the same, and no news."""
+        old = self._trouble.pop(name, None)
+        if error is not None:
+            same = old is not None and (str(old), old.code) == (str(error), error.code)
+            self._trouble[name] = old if old is not None and same else error
+
     def _follow(self, name: str, sign_in: SignIn | None) -> None:
         """Plan what comes next for this sign-in."""
-        self._publisher.saw(name, sign_in)
+        news = self._publisher.saw(name, sign_in, self._trouble.get(name))
         if sign_in is None:
             return
         if sign_in.state is SignInState.PENDING:
@@ -159,12 +170,14 @@ class SignIns:
         else:
             self._over(name, sign_in)
         self._metrics.pending_sign_ins.set(len(self._pending))
-        self._publisher.tell(name)
+        if news:
+            self._publisher.tell(name)
 
     def _over(self, name: str, sign_in: SignIn) -> None:
         waited = name in self._pending
         self._pending.discard(name)
         self._last.pop(name, None)
+        self._trouble.pop(name, None)
         if sign_in.state is SignInState.APPROVED:
             log.info("sign_in_approved", tenant=name, sign_in=sign_in.id)
             self._rotations.sign_in_approved(name, sign_in.binding.server)
@@ -182,6 +195,7 @@ class SignIns:
         self._world.identities.release(name)
         self._pending.discard(name)
         self._last.pop(name, None)
+        self._trouble.pop(name, None)
         self._metrics.pending_sign_ins.set(len(self._pending))
         self._publisher.saw_gone(name)
         self._publisher.tell(name)

@@ -178,6 +178,25 @@ def test_a_request_that_waits_for_its_code_is_cancelled_by_its_id(vb365: Vb365, 
     assert code == 0, err
 
 
+def test_what_the_polls_meet_is_told_to_whoever_waits(vb365: Vb365, service: Service) -> None:
+    """While it is tried again."""
+    now = datetime.now(UTC)
+    seen = {"id": "s1", "state": "pending", "started_at": now.isoformat(), "expires_at": (now + 900 * SECOND).isoformat()}
+
+    def play() -> None:
+        service.answer("pending")
+        time.sleep(2)
+        service.tell("pending", sign_in=seen | {"text": "a page came instead of Microsoft's JSON"})
+        time.sleep(3)
+        service.tell("ended", sign_in=seen | {"state": "ended", "outcome": "Declined", "text": "no"})
+
+    player = beside(play)
+    _, out, _ = vb365("sign-in", "acme", "--format", "json")
+    player.join()
+
+    assert {"event": "pending", "text": "a page came instead of Microsoft's JSON"} in map(json.loads, out.splitlines())
+
+
 def test_a_sign_in_that_is_approved_already_is_followed(vb365: Vb365, service: Service) -> None:
     """It has no code to show any more."""
     player = beside(lambda: service.answer("approved", code=""))

@@ -10,7 +10,7 @@ from tests.scenarios.stage import ORGANIZATION, Scene
 from tests.scenarios.term import MINUTE, SECOND, PlayedTerm
 from tests.simulators.http import Fault, Request, Response, json_response
 from vault_plugin.core.lifecycle import sign_in as signing_in
-from vault_plugin.core.published import Prompt
+from vault_plugin.core.published import Prompt, SignInStatus, Status
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Reason
 
@@ -268,3 +268,95 @@ def test_nothing_but_the_claim_is_written_for_a_poll(scene: Scene) -> None:
 
     assert scene.store.read(SignIn, "acme").version == before + 3
     assert scene.document(SignIn).expires_at - scene.document(SignIn).started_at == timedelta(minutes=15)
+
+
+# --- what is told meanwhile ------------------------------------------------------------------------------------------
+
+TRACE = "0f1e2d3c-0000-4000-8000-abcdefabcdef"
+
+
+def told_of(played: PlayedTerm) -> SignInStatus:
+    status: Status = played.stands(Status, "acme")
+    assert status.sign_in is not None
+    return status.sign_in
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "code"),
+    [
+        (json_response(400, {"error": "something_new", "error_codes": [987654], "trace_id": TRACE}), "something_new", 987654),
+        (json_response(500, {"error": "server_error", "error_codes": [90033], "trace_id": TRACE}), "90033", 90033),
+        (Response(200, b"<html>sign in to the network</html>"), "a page", None),
+        (Response(407, b""), "a proxy's own sign-in", None),
+        (Response(503), "503", None),
+        (Response(404, b"not here"), "a text", None),
+    ],
+    ids=["unknown 400", "5xx", "page", "proxy", "503", "404"],
+)
+def test_what_a_pending_sign_in_meets_is_told_while_it_is_polled_again(
+    played: PlayedTerm, answer: Response, words: str, code: int | None
+) -> None:
+    """Text, remedy, code and trace id; until the next good answer. It is written when it changes, not with each poll."""
+    played.tenant("acme")
+    played.lead()
+    played.ask("acme", "sign-in", "r1")
+    played.play(10 * SECOND)
+    assert not told_of(played).text
+    played.instead = lambda call, _: answer if call == "microsoft token" else None
+    played.play(10 * SECOND)
+
+    shown = told_of(played)
+    assert shown.state == "pending"
+    assert words in shown.text
+    assert shown.remedy
+    assert shown.code == code
+    assert shown.trace_id == (TRACE if code else "")
+    writes = played.store.read(Status, "acme").version
+    polls = len(played.made("microsoft token"))
+    played.play(40 * SECOND)
+    assert len(played.made("microsoft token")) > polls
+    assert played.store.read(Status, "acme").version == writes
+
+    played.instead = lambda _call, _request: None
+    played.play(10 * SECOND)
+    assert (told_of(played).text, told_of(played).remedy, told_of(played).code) == ("", "", None)
+    played.approve("acme")
+    played.play(10 * SECOND)
+    assert told_of(played).outcome == "SignedIn"
+
+
+def test_a_trace_id_of_its_own_for_each_answer_is_no_news(played: PlayedTerm) -> None:
+    """One of them is enough for Microsoft's support."""
+    played.tenant("acme")
+    played.lead()
+    played.ask("acme", "sign-in", "r1")
+    played.play(4 * SECOND)
+    played.instead = lambda call, _: played.microsoft.error(90033) if call == "microsoft token" else None
+    played.play(10 * SECOND)
+    first, writes = told_of(played).trace_id, played.store.read(Status, "acme").version
+    played.play(30 * SECOND)
+
+    assert first
+    assert told_of(played).trace_id == first
+    assert played.store.read(Status, "acme").version == writes
+
+
+def test_a_microsoft_that_is_not_reached_is_told_too(played: PlayedTerm) -> None:
+    """And a second request that joins meanwhile doesn't hide it."""
+
+    def away(call: str, _: Request) -> Response | None:
+        if call == "microsoft token":
+            raise Unreachable(sent=False)
+        return None
+
+    played.tenant("acme")
+    played.lead()
+    played.ask("acme", "sign-in", "r1")
+    played.play(4 * SECOND)
+    played.instead = away
+    played.play(10 * SECOND)
+    assert "no answer" in told_of(played).text
+    played.ask("acme", "sign-in", "r2")
+    played.play(3 * SECOND)
+
+    assert "no answer" in told_of(played).text

@@ -152,14 +152,16 @@ class _Watch:
         if status is not None and seen is not None and seen.state == "approved":
             self._approved(status, seen)
         else:
-            self._pending(status)
+            self._pending(status, seen)
         return False
 
-    def _pending(self, status: Status | None) -> None:
+    def _pending(self, status: Status | None, seen: SignInStatus | None) -> None:
         if status is not None:
             self._old_error = status.last_error
         expires_at = self._prompt.expires_at
-        self._say("pending", f"waiting for the person; the code expires {output.ago(expires_at)}", "")
+        trouble = seen.text if seen is not None else ""
+        waiting = f"waiting for the person; the code expires {output.ago(expires_at)}"
+        self._say("pending", f"{waiting}. {trouble}" if trouble else waiting, trouble)
         if expires_at is not None and datetime.now(UTC) > expires_at + EXPIRED_FOR:
             remedy = f"See that the service runs: its /readyz and its log. Then sign in again: vb365 sign-in {self._name}."
             raise TimedOut("the code expired, and the service doesn't tell how the sign-in ended", remedy=remedy)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential, Failure, Rung
 from vault_plugin.core.deleted import said_of
+from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.identity import shared
@@ -42,6 +43,15 @@ def seen(sign_in: SignIn | None) -> SignInSeen:
     if sign_in is None:
         return SignInSeen()
     return SignInSeen(of_sign_in(_sign_in_status(sign_in), sign_in), _outcomes(sign_in.handled))
+
+
+def troubled(seen: SignInSeen, error: AuthorizationServerUnavailable | None) -> SignInSeen:
+    """Return what is told of a pending sign-in whose newest poll met this trouble: it is polled again, and it is shown."""
+    newest = seen.newest
+    if newest is None or error is None or newest.state != SignInState.PENDING:
+        return seen
+    told = {"text": str(error), "remedy": error.remedy(), "code": error.code, "trace_id": error.trace_id}
+    return SignInSeen(newest.replace(**told), seen.requests)
 
 
 def seen_gone(world: World, name: str, known: SignInSeen | None) -> SignInSeen:
