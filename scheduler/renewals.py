@@ -35,17 +35,14 @@ class Renewals:
         """Ask Microsoft nothing for this credential before so much time has passed."""
         self._held[name] = self._clock.monotonic() + wait
 
-    def begin_at(self, name: str, due_at: datetime | None) -> datetime:
-        """Return when to look at a credential whose next rung is Microsoft's: `now`, if that may be asked.
-
-        While it may not, the pair that works is looked at when it is due: its first rung may be Veeam's.
-        """
+    def begin_at(self, name: str) -> datetime:
+        """Return when to look at a credential whose next rung is Microsoft's: `now`, if that may be asked."""
         now = self._clock.now()
         left = self._held.get(name, ZERO) - self._clock.monotonic()
         if left <= ZERO:
             self._held.pop(name, None)
             return now
-        return min(now + left, due_at) if due_at is not None and due_at > now else now + left
+        return now + left
 
     def put(self, entry: Entry) -> None:
         """Let this one be renewed as soon as a thread is free."""

@@ -166,7 +166,8 @@ class SignIns:
             return
         if sign_in.state is SignInState.PENDING:
             self._pending.add(name)
-            self._at(name, signing_in.poll_at(self._world, sign_in, self._last.get(name)))
+            now = self._world.clock.now()
+            self._at(name, signing_in.poll_at(self._world, sign_in, self._last.get(name), now))
         else:
             self._over(name, sign_in)
         self._metrics.pending_sign_ins.set(len(self._pending))

@@ -120,7 +120,7 @@ class Scene:
         """Poll at the next time that is allowed; not `known`: as who knows nothing of the poll before."""
         sign_in, last = self.document(SignIn), self.last if known else None
         if sign_in.state is SignInState.PENDING:
-            self.clock.advance(signing_in.poll_at(self.world, sign_in, last) - self.clock.now())
+            self.clock.advance(signing_in.poll_at(self.world, sign_in, last, self.clock.now()) - self.clock.now())
         polled = signing_in.poll(self.world, "acme", last)
         self.last = polled.last
         return polled

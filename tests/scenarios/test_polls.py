@@ -1,10 +1,12 @@
 """When Microsoft is asked whether the person has signed in, and what a poll without an answer costs."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
+from tests.fakes.clock import FakeClock
 from tests.scenarios.direct import Unreachable
 from tests.scenarios.stage import ORGANIZATION, Scene
 from tests.scenarios.term import MINUTE, SECOND, PlayedTerm
@@ -218,7 +220,7 @@ def test_another_replica_waits_as_long_as_the_lost_call_may_take(scene: Scene) -
     scene.ask("sign-in")
     scene.poll()
     other, claimed = scene.replica(), scene.clock.now()
-    at = signing_in.poll_at(other, scene.document(SignIn), None)
+    at = signing_in.poll_at(other, scene.document(SignIn), None, claimed)
 
     assert at - claimed == scene.world.policy.microsoft_timeout + 5 * SECOND
     assert not signing_in.poll(other, "acme").asked
@@ -234,7 +236,9 @@ def test_an_own_restart_waits_for_the_interval_only(scene: Scene) -> None:
     scene.clock.advance(SECOND)
     taken_up = signing_in.taken_up(scene.world, scene.document(SignIn))
 
-    assert signing_in.poll_at(scene.world, scene.document(SignIn), taken_up) == scene.clock.now() + 5 * SECOND
+    assert (
+        signing_in.poll_at(scene.world, scene.document(SignIn), taken_up, scene.clock.now()) == scene.clock.now() + 5 * SECOND
+    )
     assert signing_in.taken_up(scene.replica(), scene.document(SignIn)) is None
 
 
@@ -257,6 +261,26 @@ def test_a_slow_down_is_obeyed_though_vault_did_not_store_it(scene: Scene) -> No
     assert scene.document(SignIn).interval == 10 * SECOND
     assert scene.document(SignIn).state is SignInState.PENDING
     assert scene.document(Prompt).organization == ORGANIZATION
+
+
+class Ticking(FakeClock):
+    """A clock that goes on between two readings, as clocks do."""
+
+    def now(self) -> datetime:
+        self.advance(timedelta(microseconds=1))
+        return super().now()
+
+
+def test_a_poll_that_is_due_is_made_though_the_clock_goes_on(scene: Scene) -> None:
+    """By one reading it is time; by the next one it still is."""
+    world = replace(scene.world, clock=Ticking(scene.clock.now()))
+    scene.ask("sign-in")
+    world.clock.advance(6)  # type: ignore[attr-defined]
+    first = signing_in.poll(world, "acme")
+    assert first.asked
+    world.clock.advance(6)  # type: ignore[attr-defined]
+
+    assert signing_in.poll(world, "acme", first.last).asked
 
 
 def test_nothing_but_the_claim_is_written_for_a_poll(scene: Scene) -> None:

@@ -107,9 +107,9 @@ def hide(world: World, name: str) -> None:
     write_latest(world, name, Prompt(), lambda old: bool(old.sign_in_id or old.user_code), patience=PATIENCE)
 
 
-def poll_at(world: World, sign_in: SignIn, last: LastPoll | None) -> datetime:
+def poll_at(world: World, sign_in: SignIn, last: LastPoll | None, now: datetime) -> datetime:
     """Return when this process may ask Microsoft next: the last time when the code expires, whatever else is waited for."""
-    now, last = world.clock.now(), sign_in.knows(last, world.instance)
+    last = sign_in.knows(last, world.instance)
     if last is None:
         return sign_in.poll_at(now, world.policy.microsoft_timeout)
     return now + max(min(last.next_at - world.clock.monotonic(), sign_in.expires_at - now), ZERO)
@@ -135,7 +135,7 @@ def poll(world: World, name: str, last: LastPoll | None = None) -> Polled:
     if sign_in is None or sign_in.state is not SignInState.PENDING or sign_in.device_code is None:
         return Polled(sign_in, gone=stored.gone)
     last = sign_in.knows(last, world.instance)
-    if poll_at(world, sign_in, last) > now:
+    if poll_at(world, sign_in, last, now) > now:
         return Polled(sign_in, last)
     tenant = world.specs.tenant(name)
     if tenant is None or changed_fields(sign_in.binding, bind(name, tenant)) or refusal(world, name, sign_in.binding):
