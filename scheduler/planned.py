@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from scheduler.identities import Identities
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
-from vault_plugin.core.states import State
+from vault_plugin.core.states import Reason, State
 from vault_plugin.core.timing import ZERO
 from vault_plugin.core.turns import Waiting, turn_at
 
@@ -42,6 +43,10 @@ class Planned:
     demand: float = 0.0
 
 
+#: Why somebody waits for its turn at a server that rejects everybody, or has it.
+TURNS = frozenset({Reason.SERVER_REJECTS_EVERYONE, Reason.REJECTED_BY_VEEAM, Reason.PROBING, Reason.SERVER_RECOVERED})
+
+
 class Mood(NamedTuple):
     """How a server treats everybody: whether it rejects all that it had accepted, and since when it doesn't any more."""
 
@@ -57,6 +62,8 @@ class Memory:
         self._turn_every = turn_every
         self._planned: dict[str, Planned] = {}
         self._facts: dict[str, ServerFacts] = {}
+        #: Which Microsoft identity each has.
+        self.identities = Identities()
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Planned:
@@ -65,6 +72,8 @@ class Memory:
 
     def update(self, name: str, **changes: object) -> Planned:
         """Change what is known, and return it."""
+        if changes.get("sign_in_waits") is False:
+            self.identities.release(name)
         with self._lock:
             planned = replace(self._planned.get(name, Planned()), **changes)  # type: ignore[arg-type]  # fields by name
             self._planned[name] = planned
@@ -75,6 +84,7 @@ class Memory:
         server = credential.binding.server if credential.binding else ""
         attempt_id = credential.attempt.id if credential.attempt else ""
         old = self.get(name)
+        self.identities.saw(name, credential)
         if server:
             with self._lock:
                 self._facts[server] = self._facts.get(server, UNKNOWN).learn(name, credential)

@@ -66,7 +66,7 @@ class Term:
         self._metrics = metrics = health.metrics
         self._health = health
         self._memory = memory = Memory(world.policy.turn_every)
-        self._world = world = replace(world, facts=memory.facts, turn=memory.turn, versions={})
+        self._world = world = replace(world, facts=memory.facts, turn=memory.turn, identities=memory.identities, versions={})
         self._specs = specs
         self._leads = leads
         self._ended = threading.Event()
@@ -76,7 +76,19 @@ class Term:
         self._publisher = Publisher(world, timers, metrics, memory, lambda server: lanes.of(server).delay(), held)
         self._rotations = Rotations(world, metrics, memory, lanes, self._publisher)
         self._sign_ins = SignIns(world, timers, metrics, self._rotations, self._publisher, leads, held=held)
-        self._mail = Mail(world, mailbox, specs, timers, metrics, self._effect, held=held, refused=self._publisher.refused)
+        self._mail = Mail(
+            world,
+            mailbox,
+            specs,
+            timers,
+            metrics,
+            self._effect,
+            held=held,
+            refused=self._publisher.refused,
+            waits=self._publisher.waits,
+            answered=self._publisher.answered,
+            may_call=leads,
+        )
         self._mailbox = mailbox
         self._proving = proving = Proving(
             world,

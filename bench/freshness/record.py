@@ -93,7 +93,6 @@ class Record:
     tried_at: datetime | None = None
     renewal_begun_at: datetime | None = None
     rejected: None = None
-    findings: Findings = field(default_factory=Findings)
     requested: str = ""
     #: Nobody's token dies before its time here.
     findings: Findings = NOTHING_FOUND

@@ -15,7 +15,8 @@ from bench.freshness.agenda import CLEAR, START, Agenda, Spells
 from bench.freshness.endpoint import Answer, Endpoint, Kind
 from bench.freshness.ledger import Ledger
 from bench.freshness.record import Fault, Grant, Pair, Record, Try
-from scheduler.rotations import RENEWALS, STORE_RETRY
+from scheduler.renewals import RENEWALS
+from scheduler.rotations import STORE_RETRY
 from vault_plugin.core.credential import Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.ladder import keeps_failing

@@ -11,6 +11,8 @@ LEADING: Final = ("tests/scenarios/test_leading.py",)
 GUARDS: Final = ("tests/scenarios/test_guards.py",)
 LEASE: Final = ("tests/unit/test_lease.py", "tests/unit/test_lease_guards.py")
 TAKEN_OVER: Final = ("tests/scenarios/test_take_over.py",)
+POLLS: Final = ("tests/scenarios/test_polls.py",)
+CODES: Final = ("tests/scenarios/test_codes.py",)
 WHOLE: Final = ("tests/unit/test_whole_answers.py",)
 REFUSALS: Final = ("tests/scenarios/test_refusals.py",)
 ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/lifecycle/adopt.py"
@@ -45,8 +47,29 @@ RULES: Final = (
         "scheduler/sign_ins.py", "if not self._may_call():", "if False:", LEADING,
     ),
     Mutant(
+        "no code is asked for while this instance doesn't lead",
+        "scheduler/codes.py", "if not self._may_call():", "if False:", CODES,
+    ),
+    Mutant(
+        "a wait never reaches past a sign-in's last poll",
+        "vault_plugin/core/sign_in.py", "return left if left < wait + self.interval else wait", "return wait", POLLS,
+    ),
+    Mutant(
+        "a known verdict stands whatever answer was lost before",
+        "vault_plugin/core/lifecycle/sign_in.py", "if answer.spent and sign_in.doubt:", "if sign_in.doubt:", POLLS,
+    ),
+    Mutant(
+        "Microsoft's pause holds back no refresh that is due",
+        "scheduler/rotations.py", "self._renewals.hold(name, max(", "not_before = now + (max(", ("tests/scenarios/test_microsofts_pace.py",),
+    ),
+    Mutant(
+        "one identity belongs to one organization",
+        "scheduler/identities.py", "if any(apart(*other) for other in self._others(name, identity)):", "if False:",
+        ("tests/scenarios/test_shared_identity.py",),
+    ),
+    Mutant(
         "nothing is renewed at Microsoft while this instance doesn't lead",
-        "scheduler/rotations.py", "if self._lanes.may_call():", "if True:", LEADING,
+        "scheduler/renewals.py", "if self._may_call():", "if True:", LEADING,
     ),
     Mutant(
         "no letter is opened while this instance doesn't lead",

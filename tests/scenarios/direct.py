@@ -53,7 +53,7 @@ class DirectMicrosoft:
         try:
             answer = self._wire(self._app, request)
         except Unreachable as error:
-            raise AuthorizationServerUnavailable("no answer", reason="Timeout", sent=error.sent) from None
+            raise AuthorizationServerUnavailable("no answer", reason="Timeout", sent=error.sent, answered=False) from None
         return microsoft.parse(answer.status, answer.body, answer.headers.get("Retry-After"))
 
 

@@ -49,10 +49,12 @@ class Letters:
     def __init__(self) -> None:
         self.posted: list[Received] = []
 
-    def waiting(self, besides: Any, known: Callable[[], Sequence[str]] = tuple) -> Iterator[tuple[str, list[Letter]]]:
-        for name in dict.fromkeys(one.letter.name for one in self.posted):
+    def waiting(
+        self, besides: Any, known: Callable[[], Sequence[str]] = tuple, taken_over: Any = ()
+    ) -> Iterator[tuple[str, list[Letter]]]:
+        for name in dict.fromkeys(one.letter.name for one in self.posted if one.letter not in taken_over):
             if name not in besides:
-                yield name, [one.letter for one in self.posted if one.letter.name == name]
+                yield name, [one.letter for one in self.posted if one.letter.name == name and one.letter not in taken_over]
 
     def oldest(self, letters: Sequence[Letter]) -> list[Received]:
         return [one for one in self.posted if one.letter in letters]
@@ -169,7 +171,10 @@ class PlayedTerm:
         """Let renewals wait for one of Microsoft's threads; return what then runs them, oldest first."""
         waiting: list[Callable[[], object]] = []
         monkeypatch.setattr(
-            self.term._rotations._microsoft, "submit", lambda work, *args: waiting.append(lambda: work(*args)), raising=True
+            self.term._rotations._renewals._threads,
+            "submit",
+            lambda work, *args: waiting.append(lambda: work(*args)),
+            raising=True,
         )
         return waiting
 

@@ -53,7 +53,8 @@ class DeviceCode:
     created_at: datetime
     expires_at: datetime
     interval: float
-    polled_at: datetime | None = None
+    #: When a poll was answered last: nothing is forgiven to who asks again before the interval is over.
+    answered_at: datetime | None = None
     answer: str = ""  # approved, declined, redeemed
     account: str = ""
 
@@ -92,6 +93,8 @@ class MicrosoftSimulator:
         self.code_life = 900
         self.access_life = 3599
         self.slow_down = True
+        #: How often somebody asked too early.
+        self.slowed_down = 0
         #: "entra": old refresh tokens live on; "single": they die; "family": reuse kills the whole grant.
         self.rotation = "entra"
         self.omit_on_refresh: set[str] = set()
@@ -199,7 +202,11 @@ class MicrosoftSimulator:
             age = (now - code.created_at).total_seconds()
             if age >= self.auto_approve:
                 code.answer, code.account = "approved", f"admin@{tenant}"
-        polled_at, code.polled_at = code.polled_at, now
+        answered_at, code.answered_at = code.answered_at, now
+        if self.slow_down and answered_at is not None and (now - answered_at).total_seconds() < code.interval:
+            code.interval += 5
+            self.slowed_down += 1
+            return json_response(400, {"error": "slow_down", "error_description": "polling too fast"})
         if code.answer == "redeemed":
             return self._note(tenant, "device_code", presented, 70018)
         if code.answer == "declined":
@@ -207,10 +214,6 @@ class MicrosoftSimulator:
         if now >= code.expires_at:
             return self._note(tenant, "device_code", presented, 70020)
         if not code.answer:
-            fast = polled_at is not None and (now - polled_at).total_seconds() < code.interval * 0.9
-            if self.slow_down and fast:
-                code.interval += 5
-                return json_response(400, {"error": "slow_down", "error_description": "polling too fast"})
             return self._note(tenant, "device_code", presented, 70016)
         if tenant in self.blocked:
             return self._note(tenant, "device_code", presented, self.blocked[tenant])

@@ -65,6 +65,19 @@ def failure(rung: Rung = Rung.REFRESH, age: timedelta = timedelta(0), verdict: s
     return Failure(at=NOW - age, rung=rung, reason="ServerError", text="500", verdict=verdict)
 
 
+@pytest.mark.parametrize("age", [timedelta(0), MINUTE])
+def test_a_failed_renewal_holds_back_no_refresh_that_is_due(age: timedelta) -> None:
+    """Microsoft's trouble binds Microsoft's rung only."""
+    failed = failure(Rung.REASSERT, age)
+    due = next_action(view(credential(pair=pair(age=50 * MINUTE), failures=(failed,))), NOW, POLICY)
+    assert (due.do, due.ladder[0]) == (Do.ATTEMPT, Rung.REFRESH)
+
+    doubtful = credential(pair=pair(age=50 * MINUTE, doubtful=True), assertion=assertion(2 * HOUR), failures=(failed,))
+    assert next_action(view(doubtful), NOW, POLICY).reason is Reason.BACKING_OFF
+    erred = credential(pair=pair(age=50 * MINUTE), failures=(failure(), failed))
+    assert next_action(view(erred), NOW, POLICY).reason is Reason.BACKING_OFF
+
+
 # --- times -----------------------------------------------------------------------------------------------------------
 
 

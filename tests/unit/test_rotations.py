@@ -14,7 +14,8 @@ from scheduler.lanes import Lanes
 from scheduler.metrics import Metrics
 from scheduler.planned import Memory
 from scheduler.publisher import Publisher
-from scheduler.rotations import RENEWALS, Rotations
+from scheduler.renewals import RENEWALS
+from scheduler.rotations import Rotations
 from scheduler.timers import Timers
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
@@ -115,10 +116,10 @@ def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(sche
     scheduler.rotations.load("acme")
     gate = threading.Event()
     for _ in range(RENEWALS):
-        scheduler.rotations._microsoft.submit(gate.wait)
+        scheduler.rotations._renewals._threads.submit(gate.wait)
     scheduler.lanes.of("vbr").drop("acme")
     assert not scheduler.rotations._work(Entry("acme", now, pair.expires_at)).called
-    assert "acme" in scheduler.rotations._queued
+    assert scheduler.rotations._renewals.waits("acme")
     assert scheduler.planned("acme") is not None, "the pair stays planned at Veeam"
     scheduler.lanes.of("vbr").drop("acme")
 
@@ -132,7 +133,7 @@ def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(sche
     while (planned := scheduler.lanes.of("vbr").state()).waiting == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert planned.waiting == 1
-    assert not scheduler.rotations._queued
+    assert not scheduler.rotations._renewals.waits("acme")
     scheduler.rotations.stop()
     assert scheduler.store.reads - before <= 5
 

@@ -95,6 +95,7 @@ class AuthorizationServerError(Error):
         retry_after: timedelta | None = None,
         confirm: bool = False,
         sent: bool = True,
+        answered: bool = True,
     ) -> None:
         """Take the parts of the error answer; `confirm` marks a verdict that counts only when seen twice over minutes."""
         super().__init__(message, reason=reason, remedy=remedy)
@@ -105,6 +106,8 @@ class AuthorizationServerError(Error):
         self.confirm = confirm
         #: False: the request never left us.
         self.sent = sent
+        #: False: nothing came back, neither Microsoft's answer nor that of anything in front of it.
+        self.answered = answered
 
 
 class GrantRejected(AuthorizationServerError):

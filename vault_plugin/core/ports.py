@@ -6,7 +6,7 @@ Whatever an implementation meets, it raises only the errors named here.
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from vault_plugin.core.credential import Assertion, Credential
 from vault_plugin.core.documents import Document
@@ -201,6 +201,50 @@ class BackupServer(Protocol):
         """Ask whether the server answers at all, by a call that no throttle counts. Raises `BackupServerUnavailable` only."""
 
 
+class Identity(NamedTuple):
+    """Who is signed in at Microsoft: an account of a tenant. Compared without case."""
+
+    tenant_id: str
+    account: str
+
+    @classmethod
+    def of(cls, tenant_id: str, account: str) -> "Identity | None":
+        """Return the identity; None if either isn't known."""
+        return cls(tenant_id.casefold(), account.casefold()) if tenant_id and account else None
+
+
+#: Tells whether another credential is another organization's: its name, and the organization that it was signed in for.
+Apart = Callable[[str, str], bool]
+
+
+class Identities(Protocol):
+    """Who else is signed in as whom."""
+
+    def claim(self, name: str, identity: Identity, organization: str, apart: Apart) -> bool:
+        """Note, in one step, that this credential is to have this identity; False: one that is `apart` has it."""
+
+    def shared(self, name: str, identity: Identity, apart: Apart) -> bool:
+        """Tell whether another credential that is `apart` has this identity."""
+
+    def release(self, name: str) -> None:
+        """Drop the claim of a sign-in that is over; what the credential has stays."""
+
+
+class Alone:
+    """Implements `Identities` where nobody else is known."""
+
+    def claim(self, name: str, identity: Identity, organization: str, apart: Apart) -> bool:  # noqa: ARG002 - the port's own
+        """Let everybody have it."""
+        return True
+
+    def shared(self, name: str, identity: Identity, apart: Apart) -> bool:  # noqa: ARG002 - the port's own
+        """Nobody else has it."""
+        return False
+
+    def release(self, name: str) -> None:
+        """Nothing is noted."""
+
+
 @dataclass(frozen=True)
 class World:
     """Everything a verb needs from outside."""
@@ -223,5 +267,6 @@ class World:
     facts: Callable[[str], ServerFacts] = lambda _server: UNKNOWN
     #: When this tenant's turn comes to probe its server; None unless that rejects everybody.
     turn: Callable[[str, Credential], datetime | None] = lambda _name, _credential: None
+    identities: Identities = field(default_factory=Alone)
     #: Pairs that were issued before this come from a restored snapshot, perhaps.
     doubts_before: Callable[[], datetime | None] = lambda: None

@@ -68,7 +68,9 @@ class MicrosoftClient:
             )
         except NoAnswer as error:
             msg = f"Microsoft ({binding.authority}) can't be reached: {error}"
-            raise AuthorizationServerUnavailable(msg, reason=error.reason, remedy=error.remedy, sent=error.sent) from None
+            raise AuthorizationServerUnavailable(
+                msg, reason=error.reason, remedy=error.remedy, sent=error.sent, answered=False
+            ) from None
         headers = answer.headers
         clock = http_date(headers.get("Date", "")) or datetime.now(UTC)
         pause, target = headers.get("Retry-After"), headers.get("Location")

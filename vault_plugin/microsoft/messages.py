@@ -127,7 +127,7 @@ def poll_result(answer: Answer, now: datetime, scope: str = "") -> PollResult:
         return Ended(Reason.DECLINED, "the person declined at Microsoft's page", again, error.code, error.trace_id)
     if said & EXPIRED and isinstance(error, GrantRejected):
         text = "the code expired before anybody signed in"
-        return Ended(Reason.EXPIRED, text, again, error.code, error.trace_id, spent=True)
+        return Ended(Reason.EXPIRED, text, again, error.code, error.trace_id)
     reasons = {"TenantAdminRequired": Reason.BLOCKED_BY_TENANT_POLICY, "ClientRejected": Reason.MISCONFIGURED}
     outcome = reasons.get(type(error).__name__, Reason.GRANT_REJECTED)
     return Ended(outcome, str(error), error.remedy(), error.code, error.trace_id, spent=_spent(answer, error))

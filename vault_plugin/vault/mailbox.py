@@ -139,9 +139,14 @@ class Mailbox:
         return False
 
     def waiting(
-        self, besides: Container[str], known: Callable[[], Sequence[str]] = tuple
+        self,
+        besides: Container[str],
+        known: Callable[[], Sequence[str]] = tuple,
+        taken_over: Container[Letter] = (),
     ) -> Iterator[tuple[str, list[Letter]]]:
         """Return each tenant's letters, but for tenants `besides`, until a round's 100 are there. `oldest` chooses from them.
+
+        Those that somebody has `taken_over` lie there until they are answered, and take nobody's place.
 
         While the mailbox can't be listed as a whole, the folders of tenants that are `known` are looked into in turn.
 
@@ -160,6 +165,7 @@ class Mailbox:
             for stray in [each for each in ids if not is_request_id(each)][:A_TENANT]:
                 self._clear(f"{Request.kind}/{name}/{stray}" if stray else f"{Request.kind}/{name}")
             found = (Letter(name, each) for each in sorted(filter(is_request_id, ids), key=made_at))
+            found = (letter for letter in found if letter not in taken_over)
             letters = [letter for letter in found if not self._held.left(_path(letter))][:LOOKED_AT]
             taken += min(len(letters), A_TENANT)
             if taken > A_ROUND:

@@ -285,7 +285,9 @@ def _rejected(world: World, run: Run, current: Credential, failure: Failure) -> 
     if works:  # the pair that stands still does
         return current.concluded(Event.DEFERRED, VERDICTS[failure.verdict][1], judged.failure, now)
     if judged.event is Event.DEFERRED:
-        return current.deferred(judged.failure, judged.reason, now)
+        at_veeam = [each for each in rejections if each.rung in AT_VEEAM]  # what the next try, which is one at Veeam, waits for
+        ended = current.deferred((at_veeam or [failure])[-1].replace(at=now), judged.reason, now)
+        return ended if entry.before is State.NEEDS_SIGN_IN else ended.replace(last_error=judged.failure)
     return current.concluded(judged.event, judged.reason, judged.failure, now)
 
 

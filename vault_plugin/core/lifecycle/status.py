@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential, Failure, Rung
 from vault_plugin.core.deleted import said_of
+from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
+from vault_plugin.core.lifecycle.identity import shared
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
 from vault_plugin.core.lifecycle.notes import Note, notes_of, of_sign_in, with_notes
 from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
@@ -43,6 +45,15 @@ def seen(sign_in: SignIn | None) -> SignInSeen:
     return SignInSeen(of_sign_in(_sign_in_status(sign_in), sign_in), _outcomes(sign_in.handled))
 
 
+def troubled(seen: SignInSeen, error: AuthorizationServerUnavailable | None) -> SignInSeen:
+    """Return what is told of a pending sign-in whose newest poll met this trouble: it is polled again, and it is shown."""
+    newest = seen.newest
+    if newest is None or error is None or newest.state != SignInState.PENDING:
+        return seen
+    told = {"text": str(error), "remedy": error.remedy(), "code": error.code, "trace_id": error.trace_id}
+    return SignInSeen(newest.replace(**told), seen.requests)
+
+
 def seen_gone(world: World, name: str, known: SignInSeen | None) -> SignInSeen:
     """Return what a status tells of a sign-in that somebody deleted: as it was told last, and cancelled."""
     if known is None or known.newest is None:
@@ -75,7 +86,8 @@ def write_status(  # noqa: PLR0913 - what is told, from where it is known
     status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
     if looked_at is not None:
         status = status.replace(proved_at=max(looked_at, status.proved_at or looked_at))
-    notes = (*(_said(note, view) for note in notes_of(view, world.allowed)), Note(*beside))
+    told = (*notes_of(view, world.allowed), *shared(world, name, credential))
+    notes = (*(_said(note, view) for note in told), Note(*beside))
     write_told(world, name, with_notes(status, notes))
 
 
@@ -265,9 +277,12 @@ def _sign_in_status(sign_in: SignIn) -> SignInStatus:
 
 
 def _outcomes(handled: tuple[Handled, ...]) -> tuple[RequestStatus, ...]:
-    return _newest(
-        *(RequestStatus(id=done.id, action=done.action, outcome=done.outcome, text=done.text, at=done.at) for done in handled)
-    )
+    return _newest(*map(outcome_of, handled))
+
+
+def outcome_of(handled: Handled) -> RequestStatus:
+    """Return what a status tells of a request."""
+    return RequestStatus(id=handled.id, action=handled.action, outcome=handled.outcome, text=handled.text, at=handled.at)
 
 
 def _newest(*outcomes: RequestStatus) -> tuple[RequestStatus, ...]:
