@@ -115,16 +115,17 @@ class Memory:
         facts = self.facts(server)
         if not facts.rejects_everyone:
             return None
-        asks = self.get(name)
         called_at = credential.calls[-1] if credential.calls else None
         expires_at = credential.pair.expires_at if credential.pair else None
         one = Waiting(name, called_at, expires_at, accepted=credential.pair is not None, requested=bool(credential.requested))
+        here = [(other, planned) for other, planned in self.seen() if planned.server == server]
         others = [
             Waiting(other, planned.called_at, planned.expires_at, planned.accepted, planned.requested)
-            for other, planned in self.seen()
-            if planned.server == asks.server and planned.waits_turn
+            for other, planned in here
+            if planned.waits_turn
         ]
-        return turn_at(one, others, self._turn_every, facts.accepted_at)
+        last = max((planned.called_at for _, planned in here if planned.called_at is not None), default=None)
+        return turn_at(one, others, self._turn_every, facts.accepted_at, last)
 
     def mood_of(self, name: str) -> Mood:
         """Return how this tenant's server treats everybody."""

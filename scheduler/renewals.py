@@ -35,9 +35,8 @@ class Renewals:
         """Ask Microsoft nothing for this credential before so much time has passed."""
         self._held[name] = self._clock.monotonic() + wait
 
-    def begin_at(self, name: str) -> datetime:
+    def begin_at(self, name: str, now: datetime) -> datetime:
         """Return when to look at a credential whose next rung is Microsoft's: `now`, if that may be asked."""
-        now = self._clock.now()
         left = self._held.get(name, ZERO) - self._clock.monotonic()
         if left <= ZERO:
             self._held.pop(name, None)

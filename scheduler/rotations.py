@@ -127,7 +127,7 @@ class Rotations:
         action = next_action(view, now, world.policy)
         at = now if action.do is Do.ATTEMPT else action.at
         if action.ladder and action.ladder[0] in AT_MICROSOFT:
-            at = self._renewals.begin_at(name)
+            at = self._renewals.begin_at(name, now)
         if at is not None and not_before is not None:
             at = max(at, not_before)
         pair = credential.pair
@@ -176,7 +176,7 @@ class Rotations:
         """Queue a renewal. The pair that works meanwhile stays planned at Veeam."""
         now, pair = self._world.clock.now(), credential.pair
         due_at = view_of(self._world, name, credential, self._seen(self._memory.get(name))).due_at(self._world.policy)
-        lane, begin_at = self._lanes.of(self._memory.get(name).server), self._renewals.begin_at(name)
+        lane, begin_at = self._lanes.of(self._memory.get(name).server), self._renewals.begin_at(name, now)
         if begin_at > now:
             lane.put(Entry(name, begin_at, pair.expires_at if pair else now + NO_EXPIRY))
             return

@@ -7,12 +7,12 @@ import sys
 
 from tests.model.explorer import explore
 from tests.model.mutations import MUTATIONS
-from tests.model.variants import ALONGSIDE, LADDER, LARGE
+from tests.model.variants import ALONGSIDE, LADDER, LARGE, SNAPSHOTS
 
 
 def main() -> None:
     traces = []
-    for variant in (*(LARGE if "--large" in sys.argv else LADDER), *ALONGSIDE):
+    for variant in (*(LARGE if "--large" in sys.argv else LADDER), *ALONGSIDE, *SNAPSHOTS):
         seen = explore(variant)
         kinds = ", ".join(sorted(seen.violations)) or "-"
         print(

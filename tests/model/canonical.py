@@ -1,8 +1,9 @@
 """One key for all states with the same future.
 
 Equal up to names: ids and tokens are named by where they appear, versions count from the newest, and which replica is which
-doesn't matter. Left out is what no decision reads while the clock stays within minutes: dates of what happened before,
-`calls`, texts, and whose hand wrote a document, unless it is in the middle of writing.
+doesn't matter. Left out is what no decision reads while the clock stays within minutes: most dates of what happened before,
+`calls`, texts, and whose hand wrote a document, unless it is in the middle of writing. When something was refused is read,
+and counts from now, for the deadlines that are left tell what time it is.
 """
 
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from tests.model.documents import Documents
 from tests.model.state import Replica, State
 from vault_plugin.core.credential import Credential
+from vault_plugin.core.states import State as Known
 
 #: Replies after which the clocks decide nothing any more in this verb: the call has been made.
 CALLED: Final = frozenset({"pair", "assertion", "rejected", "silence", "done"})
@@ -90,7 +92,11 @@ class Canonical:
             judged = tuple((failure.rung, failure.verdict) for failure in entry.rejections)
             held = (entry.purpose, entry.ladder, entry.generation, entry.before, entry.renewed, entry.climbed, judged)
         tried = tuple(failure.rung for failure in document.failures)
-        rest = (facts.refused, facts.doubtful, facts.assertion, document.requested, tried, document.last_error is not None)
+        error, pair = document.last_error, document.pair
+        ends = (document.since, error.at if error else None, document.tried_at) if document.state is Known.BLOCKED else ()
+        failed = (document.failures[-1].at if document.failures else None, max(filter(None, ends), default=None))
+        doubts = (facts.refused, facts.doubtful, pair is not None and (pair.restored, pair.presented))
+        rest = (*doubts, facts.assertion, document.requested, tried, error.verdict if error else None, failed)
         return (document.state, document.generation, *rest, held)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from vault_plugin.core.credential import Assertion, Credential, Purpose
+from vault_plugin.core.credential import Assertion, Attempt, Credential, Purpose, Rung
 from vault_plugin.core.documents import Document
 from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.published import Token
@@ -18,9 +18,12 @@ CREDENTIAL: Final = "credentials/acme"
 TOKEN: Final = "tokens/acme"
 #: Instant 0. Each passed deadline is an instant later.
 BASE: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
-#: Longer than an attempt's lease (53 s), far shorter than what is left of the pair (20 min).
-INSTANT: Final = timedelta(seconds=60)
+#: Longer than an attempt's lease (53 s) and than a refused credential waits (150 s), far shorter than what is left of the
+#: pair (20 min).
+INSTANT: Final = timedelta(minutes=3)
+LEASE: Final = timedelta(seconds=53)
 TOKEN_LIFE: Final = timedelta(hours=1)
+INSTANCES: Final = ("P:1", "Q:1")
 TENANT: Final = TenantSpec(server="vbr", organization="contoso.onmicrosoft.com")
 SERVER: Final = ServerSpec(url="https://vbr:4443")
 MODELS: Final[dict[str, type[Document]]] = {"credentials": Credential, "tokens": Token}
@@ -47,8 +50,8 @@ class Facts:
 
     generation: int
     pair: int = -1
-    #: How often Veeam refused the pair's refresh token.
-    refused: int = 0
+    #: When Veeam refused the pair's refresh token first, and whether that counts.
+    refused: tuple[datetime | None, bool] = (None, False)
     doubtful: bool = False
     assertion: int = -1
     state: State = State.ACTIVE
@@ -114,7 +117,7 @@ def _facts(document: Document) -> Facts:
     return Facts(
         generation=document.generation,
         pair=number_of(pair.refresh_token) if pair else -1,
-        refused=pair.refusals if pair else 0,
+        refused=(pair.refused_at, pair.confirmed) if pair else (None, False),
         doubtful=bool(pair and pair.doubtful),
         assertion=number_of(document.assertion.json_text) if document.assertion else -1,
         state=document.state,
@@ -157,6 +160,22 @@ def first_credential(*, exchangeable: bool, refreshable: bool, idle: bool) -> Cr
         generation=1,
         session="sign-in",
     )
+
+
+def refreshing(credential: Credential) -> Credential:
+    """Return the credential with an attempt to refresh recorded, of the first replica."""
+    entry = Attempt(
+        id="P0",
+        instance=INSTANCES[0],
+        ladder=tuple(Rung),
+        generation=credential.generation,
+        session=credential.session,
+        before=credential.state,
+        before_since=credential.since,
+        started_at=BASE,
+        deadline=BASE + LEASE,
+    )
+    return credential.started(entry, BASE, veeam_call=True).replace(write_id="P0")
 
 
 def first_token() -> Token:

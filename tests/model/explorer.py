@@ -37,32 +37,33 @@ class Explored:
 def explore(variant: Variant, *, until: str = "") -> Explored:
     """Visit every state, or stop at the first violation of the kind `until`."""
     began = time.perf_counter()
-    programs = Programs(Documents())
+    programs = Programs(Documents(), variant)
     moves = Moves(variant, programs)
     seen = Explored(variant, reached=moves.reached)
     first = moves.start()
     #: The number of the state before each, and what led on from it.
     origin: list[tuple[int, str]] = [(-1, "")]
-    waiting = deque([(0, first)])
     canonical = Canonical(programs.documents, pardons=not variant.grant_lives)
-    known = {canonical.key(first)}
+    waiting = deque([(0, first, canonical.key(first))])
+    known = {waiting[0][2]}
     with programs.playing():
         while waiting and until not in seen.violations:
-            number, state = waiting.popleft()
-            following = moves.after(state)
-            if not following:
-                _note(seen, at_rest(state, variant, programs.documents), origin, number)
-            for words, after, broken in following:
+            number, state, here = waiting.popleft()
+            rests = True
+            for words, after, broken in moves.after(state):
                 seen.moves += 1
                 if broken:
                     _note(seen, broken, origin, number, words)
                 key = canonical.key(after)
+                rests &= key == here  # a look after which nothing is to be done
                 if key in known:
                     continue
                 known.add(key)
-                waiting.append((len(origin), after))
+                waiting.append((len(origin), after, key))
                 origin.append((number, words))
                 _note(seen, standing(after, variant, programs.documents), origin, len(origin) - 1)
+            if rests:
+                _note(seen, at_rest(state, variant, programs.documents), origin, number)
     seen.states = len(origin)
     seen.seconds = time.perf_counter() - began
     return seen

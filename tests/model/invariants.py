@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from tests.model.documents import Documents, Facts
+from tests.model.documents import Documents, Facts, at
 from tests.model.state import State
 from tests.model.variants import Variant
 from vault_plugin.core import states
+from vault_plugin.core.credential import Credential
 
 WORDS: Final = {
     "V1": "our own logout killed the stored token",
@@ -21,6 +22,7 @@ WORDS: Final = {
     "generation": "the generation in the store fell",
     "published": "a lower generation was published over a higher one",
     "unpublished": "everything is at rest and the newest generation isn't published",
+    "abandoned": "everything is at rest, and a pair that is due and that Veeam would still refresh isn't tried",
     "grant": "the stored refresh token of Microsoft is dead",
     "broke": "the verb raised what it never may",
 }
@@ -79,5 +81,11 @@ def ended(state: State, who: int, raised: str, documents: Documents) -> list[str
 def at_rest(state: State, variant: Variant, documents: Documents) -> list[str]:
     """Return what is broken where nothing can happen any more."""
     newest, shown = documents.facts(state.credential[1]), documents.facts(state.token[1])
-    behind = variant.publishes and newest.generation > shown.generation
-    return ["unpublished"] if behind else []
+    broken = ["unpublished"] if variant.publishes and newest.generation > shown.generation else []
+    credential = documents.document(state.credential[1])
+    assert isinstance(credential, Credential)
+    due = state.left.starts and newest.generation == 1 and not newest.attempt and not variant.idle
+    waits = any(failure.at == at(state.instant) for failure in credential.failures)
+    if due and not waits and state.lives(newest.pair) and not state.pairs[newest.pair].spent:
+        broken.append("abandoned")
+    return broken

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from tests.model import invariants
 from tests.model.canonical import CALLED
-from tests.model.documents import BASE, CREDENTIAL, TOKEN, Documents, first_credential, first_token
+from tests.model.documents import BASE, CREDENTIAL, TOKEN, Documents, first_credential, first_token, refreshing
 from tests.model.programs import Call, Programs, Reply, Run
 from tests.model.state import Pair, Replica, State, job_of
 from tests.model.variants import Variant
@@ -38,15 +38,22 @@ class Moves:
 
     def start(self) -> State:
         """Return the first state: a stored, published pair, two replicas that know nothing yet."""
-        grant = self.variant.grant
-        first = first_credential(exchangeable=grant == "alive", refreshable=grant != "dead", idle=self.variant.idle)
+        variant, grant = self.variant, self.variant.grant
+        first = first_credential(exchangeable=grant == "alive", refreshable=grant != "dead", idle=variant.idle)
+        if variant.in_flight:
+            first = refreshing(first)
         credential, token = self.documents.of(first), self.documents.of(first_token())
-        return State(0, (1, credential), (1, token), (Replica(), Replica()), self.variant.budget)
+        state = State(0, (1, credential), (1, token), (Replica(), Replica()), variant.budget)
+        if variant.restored:  # the pair that stood there since is known to nobody but Veeam and the consumers
+            pairs, both = (Pair(0, -1, spent=True), Pair(0, 0)), frozenset({0, 1})
+            state = state._replace(pairs=pairs, stored=both, settled=frozenset({0}))
+        return state
 
     def after(self, state: State) -> list[Move]:
         """Return everything that can happen now."""
-        # P1 and P2 are alike: who acts first is called P1.
-        who = (0,) if state.replicas == (Replica(), Replica()) else (0, 1)
+        # P1 and P2 are alike, unless an attempt of one stands: who acts first is called P1.
+        alike = state.replicas == (Replica(), Replica()) and not self.documents.facts(state.credential[1]).attempt
+        who = (0,) if alike else (0, 1)
         calling = () if self.variant.sleeps_before_call else tuple(one for one in who if self._about_to_call(state, one))
         moves = [
             move
@@ -307,6 +314,9 @@ class Moves:
         broken = ("V3",) if again else ()
         self._reach(f"{call.kind} {reply[0]}")
         yield words + shown, after, reply, broken
+        if state.left.false_refusals and call.kind != "reassert" and reply[0] == "pair":
+            left = state.left._replace(false_refusals=state.left.false_refusals - 1)
+            yield f"{words} -> rejected, FALSELY", state._replace(left=left), ("rejected",), broken
         if state.left.silences:
             left = state.left._replace(silences=state.left.silences - 1)
             lost = after._replace(left=left, excused=True)

@@ -1,4 +1,4 @@
-"""Each rule of DESIGN 5.3, taken away from the real code by replacing one function; and where that shows."""
+"""Each rule of DESIGN 5.2 and 5.3, taken away from the real code by replacing one function; and where that shows."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,12 +6,27 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from tests.model.variants import KEEP_ALIVE, PUBLISHING, SICK, SILENT, SMALL, UNCLEAR, Budget, Variant
+from tests.model import programs
+from tests.model.variants import (
+    FALSELY,
+    KEEP_ALIVE,
+    PUBLISHING,
+    RESTORED,
+    SICK,
+    SICK_TO_ONE,
+    SILENT,
+    SMALL,
+    TWICE_REFUSED,
+    UNCLEAR,
+    Budget,
+    Variant,
+)
 from vault_plugin.core import ladder
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.errors import VersionConflict
-from vault_plugin.core.lifecycle import attempt, gather, latest, publish
+from vault_plugin.core.lifecycle import attempt, gather, latest, publish, verdicts
 from vault_plugin.core.lifecycle.verdicts import Judged
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.states import Event, Reason
 from vault_plugin.vault.store import KvStore
 
@@ -23,7 +38,7 @@ class Mutation:
     rule: str
     owner: Any
     name: str
-    instead: Callable[..., Any]
+    instead: Any
     variant: Variant
     finds: str
 
@@ -46,6 +61,9 @@ ASLEEP: Final = Variant("reuse, assertion alive, Veeam silent", budget=SILENT)
 FORGETFUL: Final = Variant("reuse, assertion alive, Vault unclear", budget=UNCLEAR)
 AWAKE: Final = Variant(
     "reuse, assertion dead, no sleep before the call", "reuse", "dead", sleeps_before_call=False, budget=SMALL
+)
+ALONE: Final = Variant(
+    "single, assertion dead, nobody else accepted", "single", "dead", sleeps_before_call=False, budget=TWICE_REFUSED
 )
 AT_ONCE: Final = Variant("reuse, assertion dead, no deadline passes", "reuse", "dead", budget=Budget(unclear=0, deadlines=0))
 
@@ -109,12 +127,33 @@ def _on_anybodys_verdict(_name: Any, rejections: Any, *_: Any) -> Any:
     return Judged(Event.GRANT_REJECTED, Reason.GRANT_REJECTED, rejections[-1])
 
 
+def _while_no_grant_stands(name: str, rejections: Any, entry: Any, credential: Credential, *rest: Any) -> Any:
+    return _judge(name, rejections, entry.replace(renewed=False), credential.replace(assertion=None), *rest)
+
+
+def _at_once(pair: TokenPair, now: Any, _policy: Any, _accepted_at: Any) -> TokenPair:
+    return pair.replace(refused_at=pair.refused_at or now, refusals=pair.refusals + 1, confirmed=True)
+
+
+def _whoever_is_accepted(pair: TokenPair, now: Any, policy: Any, _accepted_at: Any) -> TokenPair:
+    return _refused(pair, now, policy, now)
+
+
+def _never_again(credential: Credential, now: Any, facts: Any) -> Any:
+    refused = credential.pair is not None and credential.pair.refused_at is not None
+    return tuple(rung for rung in _full_ladder(credential, now, facts) if not (refused and rung is Rung.REFRESH))
+
+
+def _restored_or_not(pair: TokenPair) -> bool:
+    return pair.doubtful or pair.refused_at is not None
+
+
 def _cheapest_first(credential: Credential, now: Any, facts: Any) -> Any:
     held = credential.replace(pair=credential.pair.replace(doubtful=False)) if credential.pair else credential
     return tuple(sorted(_full_ladder(held, now, facts), key=list(Rung).index))
 
 
-_full_ladder = ladder.full_ladder
+_full_ladder, _refused, _judge = ladder.full_ladder, TokenPair.refused, verdicts.judge
 
 MUTATIONS: Final = (
     Mutation("read back the write id before any verdict", KvStore, "_lost", _lost_without_looking, FORGETFUL, "lost"),
@@ -138,5 +177,11 @@ MUTATIONS: Final = (
     Mutation(
         "keep-alive takes the journal", attempt, "_begin", _no_journal(frozenset({Purpose.KEEP_ALIVE})), KEEP_ALIVE, "grant"
     ),
+    Mutation("publish what stands", programs, "publish", lambda *_: True, PUBLISHING, "unpublished"),
     Mutation("a person only on Microsoft's verdict", attempt, "judge", _on_anybodys_verdict, SICK, "asked"),
+    Mutation("nobody is asked while a grant stands", attempt, "judge", _while_no_grant_stands, SICK_TO_ONE, "asked"),
+    Mutation("a refusal is confirmed before a person is asked", TokenPair, "refused", _at_once, FALSELY, "V4"),
+    Mutation("only a server that accepts others confirms", TokenPair, "refused", _whoever_is_accepted, ALONE, "V2"),
+    Mutation("a refused refresh stays the last rung", ladder, "full_ladder", _never_again, FALSELY, "abandoned"),
+    Mutation("a restored refresh goes last", TokenPair, "refresh_goes_last", property(_restored_or_not), RESTORED, "V3"),
 )

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple, cast
 from uuid import uuid4
 
-from tests.model.documents import INSTANT, NAME, SERVER, TENANT, TOKEN_LIFE, Documents, at, number_of, secret
+from tests.model.documents import BASE, INSTANCES, INSTANT, NAME, SERVER, TENANT, TOKEN_LIFE, Documents, at, number_of, secret
+from tests.model.variants import Variant
 from vault_plugin.core.credential import Assertion, Credential
 from vault_plugin.core.documents import Document
 from vault_plugin.core.errors import (
@@ -26,6 +27,7 @@ from vault_plugin.core.errors import (
     TokenRejected,
     VersionConflict,
 )
+from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, credential_of
 from vault_plugin.core.lifecycle.publish import publish
@@ -292,27 +294,31 @@ class _Veeam:
 class Programs:
     """The verbs of two replicas, each run remembered: the same answers always lead to the same place."""
 
-    def __init__(self, documents: Documents) -> None:
+    def __init__(self, documents: Documents, variant: Variant) -> None:
         self.documents = documents
+        self._variant = variant
         self._tape = tape = _Tape()
         self._seconds = _Seconds(tape)
         self._runs: dict[tuple[Job, tuple[Heard, ...], int], Run] = {}
         store = _Store(tape, documents)
-        self._worlds = [self._world(store, instance) for instance in ("P:1", "Q:1")]
+        self._worlds = [self._world(store, instance) for instance in INSTANCES]
 
     def _world(self, store: KvStore, instance: str) -> World:
         tape = self._tape
         veeam, microsoft = cast("Any", _Veeam(tape)), cast("Any", _Microsoft(tape))
+        clock, others, doubts_before = _Clock(tape), self._variant.others, BASE if self._variant.restored else None
         return World(
             store=store,
             specs=_Specs(),
             microsoft=microsoft,
             veeam=veeam,
-            clock=_Clock(tape),
-            policy=Policy(),
+            clock=clock,
+            policy=Policy(confirm_refusal_after=INSTANT),
             allowed=Allowed(),
             instance=instance,
             new_id=tape.new_id,
+            facts=lambda _server: ServerFacts(accepted_at=clock.now() if others else None),
+            doubts_before=lambda: doubts_before,
         )
 
     @contextmanager

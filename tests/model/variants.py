@@ -18,6 +18,8 @@ class Budget(NamedTuple):
     starts: int = 3
     #: Rotations that an operator asks for.
     requests: int = 0
+    #: Refusals of Veeam's that are its own trouble: what was sent is as good as before.
+    false_refusals: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,12 @@ class Variant:
     sleeps_before_call: bool = True
     #: Veeam rejects whatever it is sent.
     sick: bool = False
+    #: It accepts another tenant's calls all the time: what it refuses twice is refused, an instant later at the soonest.
+    others: bool = False
+    #: What stands comes from a snapshot, and every leader knows: Veeam gave a newer pair of the same session since.
+    restored: bool = False
+    #: So was an attempt to refresh, of which nobody knows what became.
+    in_flight: bool = False
     #: Microsoft kills a grant of which a spent refresh token is presented.
     strict: bool = False
     #: The pair isn't due and its refresh token was rejected; the assertion is idle: a keep-alive is next.
@@ -57,11 +65,14 @@ REUSES: Final = ("reuse", "single", "family")
 SILENT: Final = Budget(unclear=0, deadlines=1)
 UNCLEAR: Final = Budget(silences=0, deadlines=1, starts=2)
 SMALL: Final = Budget(unclear=0, deadlines=1, starts=2)
+#: Room for a take-over that is refused, and for a second refusal.
+TWICE_REFUSED: Final = Budget(crashes=0, silences=0, unclear=0, deadlines=2)
 
 
 def _ladder(reuse: str) -> tuple[Variant, ...]:
     dead = f"{reuse:6} assertion dead"
-    awake = f"{dead}, no sleep before the call"
+    awake, others = f"{dead}, no sleep before the call", f"{dead}, others accepted"
+    died, silent = TWICE_REFUSED._replace(crashes=1), TWICE_REFUSED._replace(silences=1)
     return (
         Variant(f"{reuse:6} assertion alive, Veeam silent", reuse, budget=SILENT),
         Variant(f"{reuse:6} assertion alive, Vault unclear", reuse, budget=UNCLEAR),
@@ -70,6 +81,9 @@ def _ladder(reuse: str) -> tuple[Variant, ...]:
         Variant(f"{dead}, Vault unclear", reuse, "dead", budget=UNCLEAR),
         Variant(f"{awake}, Veeam silent", reuse, "dead", sleeps_before_call=False, budget=SILENT),
         Variant(f"{awake}, Vault unclear", reuse, "dead", sleeps_before_call=False, budget=UNCLEAR),
+        Variant(f"{others}, one dies", reuse, "dead", others=True, budget=died),
+        Variant(f"{others}, no sleep, one dies", reuse, "dead", sleeps_before_call=False, others=True, budget=died),
+        Variant(f"{others}, no sleep, Veeam silent", reuse, "dead", sleeps_before_call=False, others=True, budget=silent),
         Variant(f"{reuse:6} grant rejected by Microsoft", reuse, "rejected", budget=SMALL),
     )
 
@@ -80,8 +94,11 @@ def _large(reuse: str) -> tuple[Variant, ...]:
     return (
         Variant(f"{reuse:6} assertion alive, all at once", reuse),
         Variant(f"{reuse:6} assertion renewable, Microsoft silent", reuse, "renewable", budget=SILENT),
-        Variant(f"{reuse:6} assertion dead, all at once", reuse, "dead"),
-        Variant(awake, reuse, "dead", sleeps_before_call=False),
+        Variant(f"{reuse:6} assertion dead, all at once", reuse, "dead", others=True),
+        Variant(awake, reuse, "dead", sleeps_before_call=False, others=True),
+        Variant(
+            f"{reuse:6} grant rejected by Microsoft, others accepted", reuse, "rejected", others=True, budget=TWICE_REFUSED
+        ),
     )
 
 
@@ -106,6 +123,36 @@ SICK: Final = Variant(
     sick=True,
     budget=Budget(silences=0, unclear=0, deadlines=1, starts=2),
 )
+SICK_TO_ONE: Final = Variant(
+    "Veeam rejects one tenant and accepts others, the grant lives",
+    "single",
+    "alive",
+    sleeps_before_call=False,
+    sick=True,
+    others=True,
+    budget=Budget(silences=0, unclear=0, deadlines=1),
+)
+FALSELY: Final = Variant(
+    "Veeam falsely refuses once, the assertion dead",
+    "family",
+    "dead",
+    sleeps_before_call=False,
+    others=True,
+    budget=Budget(silences=0, unclear=0, deadlines=1, false_refusals=1),
+)
+RESTORED: Final = Variant("restored snapshot, assertion alive, Veeam silent", "family", restored=True, budget=SMALL)
+RESTORED_REFUSED: Final = Variant(
+    "restored snapshot, assertion alive, Veeam refuses falsely once",
+    "family",
+    restored=True,
+    budget=Budget(crashes=0, silences=0, unclear=0, deadlines=1, starts=2, false_refusals=1),
+)
+RESTORED_RENEWABLE: Final = Variant(
+    "restored snapshot, assertion renewable, Microsoft silent", "family", "renewable", restored=True, budget=SMALL
+)
+RESTORED_IN_FLIGHT: Final = Variant(
+    "restored snapshot with an attempt in it, Veeam silent", "family", restored=True, in_flight=True, budget=SILENT
+)
 PUBLISHING: Final = Variant(
     "publication, one dies",
     publishes=True,
@@ -116,4 +163,5 @@ PUBLISHING_LATE: Final = Variant(
     publishes=True,
     budget=Budget(crashes=0, silences=0, deadlines=1, starts=2),
 )
-ALONGSIDE: Final = (KEEP_ALIVE, SICK, PUBLISHING, PUBLISHING_LATE)
+ALONGSIDE: Final = (KEEP_ALIVE, SICK, SICK_TO_ONE, FALSELY, PUBLISHING, PUBLISHING_LATE)
+SNAPSHOTS: Final = (RESTORED, RESTORED_REFUSED, RESTORED_RENEWABLE, RESTORED_IN_FLIGHT)

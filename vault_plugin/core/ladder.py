@@ -59,7 +59,9 @@ def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried
     if not hurried or not rungs:
         return rungs
     if stuck(credential) and {failure.rung for failure in credential.failures} == {rungs[0]}:
-        return (*rungs[1:], rungs[0])
+        onward = (*rungs[1:], rungs[0])
+        once = pair is not None and pair.presented  # what may come from a snapshot goes first one time, for whatever reason
+        return tuple(sorted(onward, key=lambda rung: rung is Rung.REFRESH)) if once else onward
     if pair is not None and pair.restored and not pair.presented and rungs[0] is Rung.REASSERT and _silent(credential):
         return (Rung.REFRESH, *(rung for rung in rungs if rung is not Rung.REFRESH))
     return rungs
