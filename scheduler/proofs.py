@@ -32,6 +32,8 @@ PROOFS: Final = "proofs"
 STRANGERS: Final = 5
 #: A lease that lapsed may be renewed: then it goes on.
 AGAIN: Final = timedelta(seconds=5)
+#: A revocation that the process before left half done has ended a session: it is to be finished, and nothing replaced.
+AFTER_START: Final = timedelta(seconds=10)
 
 
 class Proving:
@@ -67,7 +69,10 @@ class Proving:
     # --- reasons to doubt --------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Doubt every server once: nobody looked at it since the last term ended."""
+        """Doubt every server once, soon: nobody looked at it since the last term ended. Letters that wait go first."""
+        self._timers.at(self._world.clock.now() + AFTER_START, "doubt-all", self._doubt_all, PROOFS)
+
+    def _doubt_all(self) -> None:
         now = self._world.clock.now()
         for server in {planned.server for _, planned in self._memory.seen() if planned.server and planned.issued_at}:
             self.recovered(server, now)

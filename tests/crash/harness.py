@@ -26,7 +26,7 @@ LOOK = 0.1
 #: The lease is written when a service starts, whatever its work: killed there in one kind only.
 AT_START = "write service #1"
 #: Written best effort, in turns that depend on threads: the same number needn't be reached in every run.
-BEST_EFFORT = "write status"
+BEST_EFFORT = ("write status", "Veeam organization")
 
 
 @dataclass
