@@ -15,7 +15,7 @@ SERVER ?= openbao
 export SERVER
 ON_VAULT := tests/vault tests/contracts tests/service tests/cli
 
-.PHONY: help dev fmt lint types test test-fast vault-binary docs demo bench check lock clean
+.PHONY: help dev fmt lint types test test-fast mutants vault-binary docs demo bench trial check lock clean
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ endif
 test-fast: dev ## the tests that start no server
 	$(PYTEST) -n 2 -m "not vault and not external and not slow"
 
+mutants: dev ## take each rule of a table out of a copy, and fail if no test notices (RULE=word: those whose sentence holds it)
+	@$(BIN)/python -m tests.mutants $(RULE)
+
 vault-binary: dev ## find a HashiCorp Vault for the tests, or build it by Go; print its path last
 	@SERVER=vault $(BIN)/python -m tests.servers.binary
 
@@ -72,7 +75,13 @@ bench: dev ## what it costs beside a floor of the same run, and how fresh tokens
 	@$(BIN)/python -m bench $(if $(QUICK),--quick)
 	@$(BIN)/python -m bench.freshness $(if $(QUICK),--quick)
 
-check: lint types test ## everything; what CI runs (the docs' checks are among the tests)
+trial: dev ## promises that take minutes or an hour, measured: VB365 away, refusing everybody, restarted; the cluster
+	@$(BIN)/python -m tests.trials.outage
+	@$(BIN)/python -m tests.trials.rejecting
+	@$(BIN)/python -m tests.trials.restart
+	@$(BIN)/python -m tests.cluster
+
+check: lint types test mutants ## everything; what CI runs (the docs' checks are among the tests)
 
 lock: ## resolve the dependencies anew
 	@$(PYTHON) -m venv --clear .cache/lock

@@ -225,10 +225,11 @@ class Watched:
             StoreUnavailable: also where a credential stands at an older version than this process wrote. A standby of Vault's
                 may lag behind, or Vault was restored from a snapshot: then its refresh token was perhaps presented since.
         """
+        wrote = self._wrote.get(name, 0)  # before the read: another thread may write meanwhile
         with self._about(f"{model.kind}/{name}", READ):
             stored = self._store.read(model, name, patient=patient)
-        if model is Credential and 0 < stored.version < self._wrote.get(name, 0):
-            del self._wrote[name]
+        if model is Credential and 0 < stored.version < wrote:
+            self._wrote.pop(name, None)
             self._went_back()
             if not patient:
                 msg = f"credentials/{name} was read at version {stored.version}, older than what was written"

@@ -6,47 +6,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from scheduler.places import placed
+from scheduler.ran import Ran, ran_of
 from scheduler.timers import Timers
-from vault_plugin.core.credential import AT_VEEAM
-from vault_plugin.core.errors import BackupServerError, BackupServerUnavailable
-from vault_plugin.core.lanes import IN_FLIGHT, Call, Entry, Lane
-from vault_plugin.core.lifecycle.attempt import Step
+from vault_plugin.core.errors import BackupServerUnavailable
+from vault_plugin.core.lanes import IN_FLIGHT, Call, Entry, Lane, Look
 from vault_plugin.core.lifecycle.verdicts import THROTTLED
 from vault_plugin.core.ports import Clock
 from vault_plugin.core.tenants import ServerSpec
+
+__all__ = ["LaneRunner", "LaneState", "Lanes", "Ran", "ran_of"]
+
+log = structlog.get_logger()
 
 #: So many threads of a lane may wait for Vault to take what they got, beside those that call.
 OFFERING = 30
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a piece of work did to the lane: whether Veeam was called, and how that ended."""
-
-    called: bool
-    outage: bool = False
-    throttled: bool = False
-    retry_after: timedelta | None = None
-    #: A session was ended at Veeam, too: that is a call like any other.
-    logged_out: bool = False
-
-
-def ran_of(done: Step) -> Ran:
-    """Return what a step meant for the lane: only answers and silence of Veeam count."""
-    if done.called not in AT_VEEAM:
-        return Ran(called=False)
-    error = done.error
-    return Ran(
-        called=True,
-        outage=isinstance(error, BackupServerUnavailable),
-        throttled=error is not None and error.reason == THROTTLED,
-        retry_after=error.retry_after if isinstance(error, BackupServerError) else None,
-        logged_out=done.logged_out,
-    )
-
-
 Work = Callable[[Entry], Ran]
+#: Ask a server whether it answers; raises `BackupServerUnavailable`.
+Alive = Callable[[ServerSpec], None]
+#: Is told which server answers again after it was away, and when that began whose answer says so.
+Recovered = Callable[[str, datetime], None]
 #: Ask for `LaneRunner.tick` at this wall time.
 Wake = Callable[[str, datetime], None]
 
@@ -54,8 +37,17 @@ Wake = Callable[[str, datetime], None]
 class LaneRunner:
     """Thread-safe. `work` is called on the lane's threads, at most once at a time for one name."""
 
-    def __init__(
-        self, name: str, server: ServerSpec, clock: Clock, work: Work, wake: Wake, may_call: Callable[[], bool]
+    def __init__(  # noqa: PLR0913 - what a lane needs of its surroundings, by keyword
+        self,
+        name: str,
+        server: ServerSpec,
+        clock: Clock,
+        *,
+        work: Work,
+        wake: Wake,
+        may_call: Callable[[], bool],
+        alive: Alive,
+        on_recovery: Recovered,
     ) -> None:
         """Begin with an empty lane. Nothing begins while `may_call()` is false; whoever makes it true ticks."""
         self.name = name
@@ -65,6 +57,8 @@ class LaneRunner:
         self._work = work
         self._wake = wake
         self._may_call = may_call
+        self._alive = alive
+        self._on_recovery = on_recovery
         #: When a tick was asked for last; asking again for a later one would only cost.
         self._awake_at: datetime | None = None
         self._lock = threading.RLock()
@@ -111,10 +105,39 @@ class LaneRunner:
             return begun
         while (call := self._lane.begin(self._clock.now(), self._clock.monotonic())) is not None:
             begun.append(call)
+        look = self._lane.look(self._clock.now(), self._clock.monotonic())
+        if look is not None:  # on a thread of its own, which a stop doesn't wait for: there is one at a time
+            threading.Thread(target=self._look, args=(look, self._server), name=f"look-{self.name}", daemon=True).start()
         wait = self._lane.wake_in(self._clock.now(), self._clock.monotonic())
         if wait is not None:
             self._ask(self._clock.now() + wait)
         return begun
+
+    def _look(self, look: Look, server: ServerSpec) -> None:
+        """Ask whether the server answers again, and go on with what that lets begin."""
+        trouble: BackupServerUnavailable | None = None
+        try:
+            self._alive(server)
+        except BackupServerUnavailable as error:
+            trouble = error
+        except Exception:
+            log.exception("look_broke", server=self.name)
+            trouble = BackupServerUnavailable("nobody knows")
+        with self._lock:
+            recovered = self._lane.looked(
+                look,
+                trouble=trouble is not None,
+                throttled=trouble is not None and trouble.reason == THROTTLED,
+                retry_after=trouble.retry_after if trouble else None,
+            )
+            if recovered:
+                self._tell_recovery(look.begun)
+            self.tick()
+
+    def _tell_recovery(self, begun: timedelta) -> None:
+        """Have it told, outside the lock, that the server is back: what began so long ago was answered."""
+        if not self._stopped:
+            self._pool.submit(self._on_recovery, self.name, self._clock.now() - (self._clock.monotonic() - begun))
 
     def delay(self) -> timedelta:
         """Return about how long a credential that becomes due now would wait."""
@@ -127,7 +150,7 @@ class LaneRunner:
             now, monotonic = self._clock.now(), self._clock.monotonic()
             lane = self._lane
             waiting = lane.waiting(now)
-            closed = lane.failures > 0 and (waiting > 0 or monotonic < lane.closed_until)
+            closed = lane.outage is not None and (waiting > 0 or lane.closed_for(now, monotonic) > timedelta(0))
             return LaneState(waiting, closed, lane.shared(monotonic))
 
     def stop(self) -> None:
@@ -176,7 +199,9 @@ class LaneRunner:
     def _ended(self, call: Call, ran: Ran) -> None:
         now = self._clock.monotonic()
         if ran.called:
-            self._lane.end(call, now, outage=ran.outage, throttled=ran.throttled, retry_after=ran.retry_after)
+            outcome = {"outage": ran.outage, "throttled": ran.throttled, "sent": ran.sent}
+            if self._lane.end(call, now, retry_after=ran.retry_after, **outcome):
+                self._tell_recovery(call.begun)
         else:
             self._lane.cancel(call)
         if ran.logged_out:
@@ -196,14 +221,21 @@ class Lanes:
     """The runner of each server, made when it is first asked for. Thread-safe."""
 
     def __init__(
-        self, servers: Callable[[str], ServerSpec | None], clock: Clock, timers: Timers, may_call: Callable[[], bool]
+        self,
+        servers: Callable[[str], ServerSpec | None],
+        clock: Clock,
+        timers: Timers,
+        may_call: Callable[[], bool],
+        alive: Alive,
     ) -> None:
-        """`servers` tells how a server is set up. Nothing begins while `may_call()` is false."""
+        """`servers` tells how a server is set up, `alive` whether it answers. Nothing begins while `may_call()` is false."""
         self._servers = servers
         self._clock = clock
         self._timers = timers
         self.may_call = may_call
+        self._alive = alive
         self._work: Work | None = None
+        self.on_recovery: Recovered = lambda _name, _before: None
         self._runners: dict[str, LaneRunner] = {}
         self._lock = threading.Lock()
 
@@ -218,7 +250,10 @@ class Lanes:
             runner = self._runners.get(name)
             if runner is None:
                 shown = server or ServerSpec(url="https://unknown.invalid")
-                runner = LaneRunner(name, shown, self._clock, self._do, self._wake, self.may_call)
+                runner = LaneRunner(
+                    name, shown, self._clock, work=self._do, wake=self._wake, may_call=self.may_call,
+                    alive=self._alive, on_recovery=self._recovered,
+                )  # fmt: skip
                 self._runners[name] = runner
             elif server is not None:
                 runner.configure(server)
@@ -241,6 +276,13 @@ class Lanes:
 
     def _do(self, entry: Entry) -> Ran:
         return self._work(entry) if self._work is not None else Ran(called=False)
+
+    def _recovered(self, name: str, before: datetime) -> None:
+        log.info("server_back", server=name)
+        try:
+            self.on_recovery(name, before)
+        except Exception:
+            log.exception("recovery_broke", server=name)
 
     def _wake(self, name: str, when: datetime) -> None:
         self._timers.at(when, f"lane:{name}", self._tick, "lanes", name)

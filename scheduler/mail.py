@@ -5,14 +5,15 @@ from typing import Final
 
 import structlog
 
+from scheduler.codes import Codes
 from scheduler.held import WRITE, HeldBack
 from scheduler.metrics import Metrics
 from scheduler.specs import SpecCache
 from scheduler.timers import Timers
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import StoreError, VersionConflict
+from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, VersionConflict
 from vault_plugin.core.handled import Handled
-from vault_plugin.core.lifecycle.requests import Asked, handle
+from vault_plugin.core.lifecycle.requests import Asked, given_up, handle, has_outcome
 from vault_plugin.core.ports import Letter, World
 from vault_plugin.core.published import Request, Status
 from vault_plugin.core.sign_in import SignIn
@@ -21,10 +22,12 @@ from vault_plugin.vault.mailbox import Mailbox, Received
 
 log = structlog.get_logger()
 
-#: Whose threads a request waits on: only what calls somebody beside Vault waits for him.
+#: Whose threads a request waits on: only what calls Veeam waits for it. What calls Microsoft is taken over by `Codes`.
 MAIL: Final = "mail"
-CALLS: Final[dict[str, str]] = {"sign-in": "microsoft", "revoke": "logout", "remove": "logout"}
+CALLS: Final[dict[str, str]] = {"revoke": "logout", "remove": "logout"}
 
+#: What makes a request for a code that waits pointless.
+ENDING: Final = frozenset({"cancel", "revoke", "remove"})
 #: Told of a request that had its effect: tenant, action.
 Effect = Callable[[str, str], None]
 #: Told of a request that was refused: perhaps nothing but a status tells it.
@@ -45,8 +48,17 @@ class Mail:
         *,
         held: HeldBack | None = None,
         refused: Refused = lambda _name, _handled: None,
+        waits: Refused = lambda _name, _handled: None,
+        answered: Effect = lambda _name, _id: None,
+        may_call: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`effect(name, action)` is called after each request that had an effect, `refused` before it of one that had none."""
+        """`effect(name, action)` is called after each request that had an effect, `refused` before it of one that had none.
+
+        `waits` is told of requests for a code that wait for Microsoft, and why; `answered(name, id)` when one doesn't any more.
+        Nothing is asked while `may_call()` is false.
+        """
+        self._codes = Codes(world.clock, timers, may_call, self._handle, self._decided, waits)
+        self._answered = answered
         self._held = held or HeldBack(world.store.answers, world.clock)
         self._refused = refused
         self._world = world
@@ -64,7 +76,7 @@ class Mail:
         Raises:
             StoreError: Vault's trouble.
         """
-        for name, letters in self._mailbox.waiting(self._waiting, lambda: self._specs.names(TenantSpec)):
+        for name, letters in self._mailbox.waiting(self._waiting, lambda: self._specs.names(TenantSpec), self._codes):
             self._waiting[name] = letters
             self._go_on(name, MAIL)
 
@@ -90,11 +102,16 @@ class Mail:
     def _handle_all(self, name: str, executor: str) -> str:
         """Handle the oldest letters in order; return the executor that the next one needs, or an empty text."""
         for one in self._mailbox.oldest(self._waiting[name]):
+            if one.letter in self._codes:
+                continue
             needed = CALLS.get(one.request.action, MAIL) if one.request else MAIL
             if needed not in (MAIL, executor):
                 return needed
             try:
-                self._handle(one)
+                if one.request and one.request.action == "sign-in" and self.is_ours(name):
+                    self._codes.take(one)
+                else:
+                    self._handle(one)
             except VersionConflict:
                 raise
             except StoreError as error:  # one letter's trouble isn't the next one's
@@ -103,13 +120,18 @@ class Mail:
                 log.warning("request_held_back", tenant=name, id=one.letter.id, reason=error.reason, error=str(error))
         return ""
 
-    def _handle(self, received: Received) -> None:
+    def _handle(self, received: Received, error: AuthorizationServerUnavailable | None = None) -> None:
+        """Let a letter have its effect; with an error, by giving up what it asks for."""
         letter, request = received.letter, received.request
-        if request is None or not self._is_ours(letter.name):
+        if request is None or not self.is_ours(letter.name):
             self._drop(letter, received.problem or "for an unknown tenant")
             return
         self._reread(letter.name)
-        handled = handle(self._world, Asked(letter.name, letter.id, received.created_at, request))
+        asked = Asked(letter.name, letter.id, received.created_at, request, self._codes.ids(letter.name) - {letter.id})
+        handled = handle(self._world, asked) if error is None else given_up(self._world, asked, error)
+        self._answered(letter.name, letter.id)
+        if request.action in ENDING:
+            self._codes.look_again(letter.name)
         log.info(
             "request",
             tenant=letter.name,
@@ -126,6 +148,10 @@ class Mail:
         finally:  # what it did stands, though the letter may lie there yet
             self._effect(letter.name, handled.action)
 
+    def _decided(self, received: Received) -> bool:
+        """Tell whether an outcome of this letter stands."""
+        return has_outcome(self._world, received.letter.name, received.letter.id)
+
     def _drop(self, letter: Letter, problem: str) -> None:
         """Delete what is no request; log its path and nothing of it."""
         log.warning("request_dropped", path=f"requests/{letter.name}/{letter.id}", problem=problem)
@@ -136,7 +162,7 @@ class Mail:
         self._mailbox.delete(letter)
         self._held.release(f"{Request.kind}/{letter.name}/{letter.id}", WRITE)
 
-    def _is_ours(self, name: str) -> bool:
+    def is_ours(self, name: str) -> bool:
         """Tell whether there is such a tenant, or was. What can't be read is no sign that there was none."""
         path = f"{TenantSpec.kind}/{name}"
         with self._held.apart(path):

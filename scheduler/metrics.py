@@ -40,6 +40,8 @@ class Metrics:
         self.pending_sign_ins = Gauge("vb365_pending_sign_ins", "Sign-ins that wait for a person", registry=reg)
         self.requests = Counter("vb365_requests_total", "Requests handled", ["action", "outcome"], registry=reg)
         self.requests_dropped = Counter("vb365_requests_dropped_total", "Requests that were none", registry=reg)
+        self.reports = Counter("vb365_reports_total", "Consumers' reports, by what became of them", ["outcome"], registry=reg)
+        self.proofs = Counter("vb365_proofs_total", "Proofs of published tokens, by verdict", ["verdict"], registry=reg)
         self.vault_requests = Counter("vb365_vault_requests_total", "Requests to Vault", ["kind"], registry=reg)
         self.vault_seconds = Histogram(
             "vb365_vault_request_seconds", "From a request to Vault to its answer", registry=reg,

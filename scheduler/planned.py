@@ -3,10 +3,12 @@
 import threading
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+from scheduler.identities import Identities
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
-from vault_plugin.core.states import State
+from vault_plugin.core.states import Reason, State
 from vault_plugin.core.timing import ZERO
 from vault_plugin.core.turns import Waiting, turn_at
 
@@ -19,7 +21,12 @@ class Planned:
     generation: int = -1
     published: int = -1
     state: State | None = None
+    issued_at: datetime | None = None
     expires_at: datetime | None = None
+    #: The token is known to be dead.
+    dead: bool = False
+    #: When it was last found to work, after it was published.
+    looked_at: datetime | None = None
     next_at: datetime | None = None
     #: The journal entry that stands, and since when (monotonic) this very entry was seen.
     attempt_id: str = ""
@@ -36,6 +43,17 @@ class Planned:
     demand: float = 0.0
 
 
+#: Why somebody waits for its turn at a server that rejects everybody, or has it.
+TURNS = frozenset({Reason.SERVER_REJECTS_EVERYONE, Reason.REJECTED_BY_VEEAM, Reason.PROBING, Reason.SERVER_RECOVERED})
+
+
+class Mood(NamedTuple):
+    """How a server treats everybody: whether it rejects all that it had accepted, and since when it doesn't any more."""
+
+    rejects: bool
+    recovered_at: datetime | None
+
+
 class Memory:
     """Thread-safe. Lasts as long as a term of leadership; Vault is the only truth."""
 
@@ -44,6 +62,8 @@ class Memory:
         self._turn_every = turn_every
         self._planned: dict[str, Planned] = {}
         self._facts: dict[str, ServerFacts] = {}
+        #: Which Microsoft identity each has.
+        self.identities = Identities()
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Planned:
@@ -52,6 +72,8 @@ class Memory:
 
     def update(self, name: str, **changes: object) -> Planned:
         """Change what is known, and return it."""
+        if changes.get("sign_in_waits") is False:
+            self.identities.release(name)
         with self._lock:
             planned = replace(self._planned.get(name, Planned()), **changes)  # type: ignore[arg-type]  # fields by name
             self._planned[name] = planned
@@ -62,6 +84,7 @@ class Memory:
         server = credential.binding.server if credential.binding else ""
         attempt_id = credential.attempt.id if credential.attempt else ""
         old = self.get(name)
+        self.identities.saw(name, credential)
         if server:
             with self._lock:
                 self._facts[server] = self._facts.get(server, UNKNOWN).learn(name, credential)
@@ -70,7 +93,9 @@ class Memory:
             server=server or old.server,
             generation=credential.generation,
             state=credential.state,
+            issued_at=credential.pair.issued_at if credential.pair else None,
             expires_at=credential.pair.expires_at if credential.pair else None,
+            dead=credential.findings.dead == credential.generation > 0,
             attempt_id=attempt_id,
             attempt_seen_at=old.attempt_seen_at if old.attempt_id == attempt_id else monotonic,
             set_back=old.set_back if old.generation == credential.generation else ZERO,
@@ -90,16 +115,22 @@ class Memory:
         facts = self.facts(server)
         if not facts.rejects_everyone:
             return None
-        asks = self.get(name)
         called_at = credential.calls[-1] if credential.calls else None
         expires_at = credential.pair.expires_at if credential.pair else None
         one = Waiting(name, called_at, expires_at, accepted=credential.pair is not None, requested=bool(credential.requested))
+        here = [(other, planned) for other, planned in self.seen() if planned.server == server]
         others = [
             Waiting(other, planned.called_at, planned.expires_at, planned.accepted, planned.requested)
-            for other, planned in self.seen()
-            if planned.server == asks.server and (planned.waits_turn or other in facts.rejected)
+            for other, planned in here
+            if planned.waits_turn
         ]
-        return turn_at(one, others, self._turn_every, facts.accepted_at)
+        last = max((planned.called_at for _, planned in here if planned.called_at is not None), default=None)
+        return turn_at(one, others, self._turn_every, facts.accepted_at, last)
+
+    def mood_of(self, name: str) -> Mood:
+        """Return how this tenant's server treats everybody."""
+        facts = self.facts(self.get(name).server)
+        return Mood(facts.rejects_everyone, facts.recovered_at)
 
     def waiting(self, server: str) -> list[tuple[str, Planned]]:
         """Return who waits for this server to accept anything again."""

@@ -12,15 +12,24 @@ from scheduler.held import WRITE, Held, HeldBack
 from scheduler.metrics import Metrics
 from scheduler.planned import Memory
 from scheduler.timers import Timers
-from vault_plugin.core.credential import Credential
+from vault_plugin.core.credential import Credential, Rung
 from vault_plugin.core.deleted import is_deleted
-from vault_plugin.core.errors import DocumentMalformed, Error, StoreError
+from vault_plugin.core.errors import AuthorizationServerUnavailable, DocumentMalformed, Error, StoreError
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import credential_of, facts_of, spec_of
 from vault_plugin.core.lifecycle.prove import proof_due, prove
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.lifecycle.status import SHOWN, SignInSeen, seen, seen_gone, write_status, write_told
+from vault_plugin.core.lifecycle.status import (
+    SHOWN,
+    SignInSeen,
+    outcome_of,
+    seen,
+    seen_gone,
+    troubled,
+    write_status,
+    write_told,
+)
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import Prompt, RequestStatus, Status, Token
 from vault_plugin.core.sign_in import SignIn
@@ -52,10 +61,14 @@ class Publisher:
         self.held = held or HeldBack(world.store.answers, world.clock)
         #: Requests that were refused and perhaps stand nowhere: a deleted credential can't hold them.
         self._refused: dict[str, tuple[RequestStatus, ...]] = {}
+        #: Requests that wait for somebody, by tenant and id: they stand nowhere but in the mailbox.
+        self._waiting: dict[str, dict[str, RequestStatus]] = {}
         self._timers = timers
         self._metrics = metrics
         self._memory = memory
         self._delay_of = delay_of
+        #: Told of a refresh that was refused where the exchange after it was accepted: its session was lost.
+        self.on_session_lost: Callable[[str, Step], None] = lambda _name, _done: None
         self._sign_ins: dict[str, SignInSeen] = {}
         #: Whose status is to be written, with the credential if it was just written (it needs no reading then).
         self._to_tell: dict[str, Credential | None] = {}
@@ -73,6 +86,8 @@ class Publisher:
         Returns the credential that stands now, or what was given on Vault's trouble: then it is tried again by itself.
         """
         world = self._world
+        if done is not None and done.refused and done.called is Rung.EXCHANGE:
+            self.on_session_lost(name, done)
         try:
             held = credential or credential_of(world.store.read(Credential, name), world.clock.now())
             proved = prove(world, name, held, done)
@@ -81,7 +96,11 @@ class Publisher:
             self._not_published(name, error)
             return credential
         if proved.proved > held.proved:
-            log.info("proved", tenant=name, generation=proved.proved, **_probed(proved))
+            verified = proved.findings.unverified < proved.proved
+            log.info("proved", tenant=name, generation=proved.proved, verified=verified, **_probed(proved))
+        old, new = held.findings.organization_name, proved.findings.organization_name
+        if old and new != old:
+            log.warning("organization_renamed", tenant=name, old=old, new=new)
         if proved.state is State.BLOCKED and held.state is State.ACTIVE and proved.last_error is not None:
             log.warning("not_proved", tenant=name, reason=proved.reason.value, error=proved.last_error.text)
         if written:
@@ -119,9 +138,14 @@ class Publisher:
         if not self._ended.is_set():
             self.publish(name)
 
-    def saw(self, name: str, sign_in: SignIn | None) -> None:
-        """Take in a sign-in that was read or written: the next status tells it."""
-        self._sign_ins[name] = seen(sign_in)
+    def saw(self, name: str, sign_in: SignIn | None, trouble: AuthorizationServerUnavailable | None = None) -> bool:
+        """Take in a sign-in that was read or written, with its newest poll's trouble: the next status tells it.
+
+        Returns whether that is news.
+        """
+        known, told = self._sign_ins.get(name), troubled(seen(sign_in), trouble)
+        self._sign_ins[name] = told
+        return told != known
 
     def saw_gone(self, name: str) -> None:
         """Take in that somebody deleted the sign-in's document: it has ended as if it were cancelled."""
@@ -134,8 +158,19 @@ class Publisher:
     def refused(self, name: str, handled: Handled) -> None:
         """Take in the outcome of a request that was refused: the next status tells it, wherever else it stands."""
         told = self._refused.get(name, ())
-        outcome = RequestStatus(id=handled.id, action=handled.action, outcome=handled.outcome, text=handled.text, at=handled.at)
-        self._refused[name] = (*(old for old in told if old.id != handled.id), outcome)[-SHOWN:]
+        self._refused[name] = (*(old for old in told if old.id != handled.id), outcome_of(handled))[-SHOWN:]
+
+    def waits(self, name: str, handled: Handled) -> None:
+        """Tell that a request waits, and for what."""
+        self._waiting[name] = {**self._waiting.get(name, {}), handled.id: outcome_of(handled)}
+        self.tell(name)
+
+    def answered(self, name: str, request_id: str) -> None:
+        """Take in that a request doesn't wait any more: the next status tells its outcome from where it stands."""
+        waiting = {other: told for other, told in self._waiting.get(name, {}).items() if other != request_id}
+        self._waiting[name] = waiting
+        if not waiting:
+            self._waiting.pop(name, None)
 
     def tell(self, name: str, credential: Credential | None = None) -> None:
         """Write the status soon; several wishes become one write, and the last of them is what stands.
@@ -193,7 +228,8 @@ class Publisher:
             if credential is None or credential.generation < self._told.get(name, 0):
                 credential = credential_of(world.store.read(Credential, name), world.clock.now())
             held, self._told[name] = credential, credential.generation
-            sign_in, refused = self._sign_in(name), self._refused.get(name, ())
+            sign_in = self._sign_in(name)
+            refused = (*self._refused.get(name, ()), *self._waiting.get(name, {}).values())
             if refused:
                 known = {entry.id for entry in refused}
                 others = tuple(entry for entry in sign_in.requests if entry.id not in known)
@@ -206,7 +242,8 @@ class Publisher:
                 self._tell_held(name, unread)
                 return
             delay = self._delay_of(held.binding.server) if held.binding else timedelta(0)
-            write_status(world, name, held, sign_in, delay, self._beside(name, server))
+            looked_at = self._memory.get(name).looked_at
+            write_status(world, name, held, sign_in, delay, self._beside(name, server), looked_at=looked_at)
         except StoreError as error:
             self._not_told(name, error)
         except Error as error:

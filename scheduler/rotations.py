@@ -2,26 +2,22 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
 
+from scheduler.called import report
 from scheduler.held import DELETED
 from scheduler.lanes import Lanes, Ran, ran_of
 from scheduler.metrics import Metrics
-from scheduler.planned import Memory, Planned
+from scheduler.planned import TURNS, Memory, Mood, Planned
 from scheduler.publisher import Publisher
+from scheduler.renewals import Renewals
 from vault_plugin.core.capacity import demand
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose
 from vault_plugin.core.deleted import DeletedCredential
-from vault_plugin.core.errors import (
-    AuthorizationServerError,
-    ConfigurationError,
-    DocumentMalformed,
-    StoreError,
-)
+from vault_plugin.core.errors import AuthorizationServerError, ConfigurationError, DocumentMalformed, StoreError
 from vault_plugin.core.ladder import keeps_failing
 from vault_plugin.core.lanes import Entry
 from vault_plugin.core.lifecycle.adopt import adopt
@@ -31,7 +27,6 @@ from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.policy import Do, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
-from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.core.timing import backoff
 
@@ -42,9 +37,6 @@ BROKEN_RETRY = timedelta(minutes=5)
 UNJUDGED_RETRY = timedelta(seconds=30)
 HELD_RETRY = timedelta(minutes=1)
 NO_EXPIRY = timedelta(days=1)
-#: Why somebody waits for its turn, or has it.
-TURNS = frozenset({Reason.SERVER_REJECTS_EVERYONE, Reason.REJECTED_BY_VEEAM, Reason.PROBING})
-RENEWALS = 8
 ASK_AGAIN = timedelta(seconds=1)
 
 
@@ -59,12 +51,10 @@ class Rotations:
         self._lanes = lanes
         self._publisher = publisher
         self._held = publisher.held
-        #: Who waits for a renewal at Microsoft, on threads of its own: a hanging Microsoft holds no server's places.
-        self._queued: set[str] = set()
         #: For whom a step is being done.
         self._claimed: set[str] = set()
         self._lock = threading.Lock()
-        self._microsoft = ThreadPoolExecutor(RENEWALS, thread_name_prefix="renewal")
+        self._renewals = Renewals(world.clock, lanes.may_call, self._renew, self._put_off)
         lanes.begin(self._work)
 
     # --- planning ----------------------------------------------------------------------------------------------------
@@ -104,12 +94,13 @@ class Rotations:
         now = self._world.clock.now()
         self._lanes.of(server).put(Entry(name, now, now, urgent=True))
 
-    def poke(self, name: str) -> None:
-        """Look at a credential again at once: something that it depends on changed."""
+    def poke(self, name: str, *, first: bool = False) -> None:
+        """Look at a credential again at once, `first` of those that are due: something that it depends on changed."""
         planned = self._memory.get(name)
         now = self._world.clock.now()
         if planned.server:
-            self._lanes.of(planned.server).put(Entry(name, now, now, urgent=planned.sign_in_waits))
+            entry = Entry(name, now, now - NO_EXPIRY if first else now, urgent=planned.sign_in_waits)
+            self._lanes.of(planned.server).put(entry)
         else:
             self._publisher.tell(name)
 
@@ -129,22 +120,23 @@ class Rotations:
     ) -> None:
         world = self._world
         now, monotonic = world.clock.now(), world.clock.monotonic()
-        recovered_at = self._recovered_at(name)
+        before = self._memory.mood_of(name)
         planned = self._memory.saw(name, credential, monotonic)
         seen = self._seen(planned)
         view = assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
         action = next_action(view, now, world.policy)
         at = now if action.do is Do.ATTEMPT else action.at
+        if action.ladder and action.ladder[0] in AT_MICROSOFT:
+            at = self._renewals.begin_at(name, now)
         if at is not None and not_before is not None:
             at = max(at, not_before)
         pair = credential.pair
         wanted = demand(pair.life, view.reread, world.policy) if pair and view.tenant else 0.0
-        waits_turn = action.reason in TURNS or (action.reason is Reason.SERVER_RECOVERED)
-        self._memory.update(name, next_at=at, demand=wanted, waits_turn=waits_turn)
+        self._memory.update(name, next_at=at, demand=wanted, waits_turn=action.reason in TURNS)
         if not planned.server:
             return
-        if recovered_at != self._recovered_at(name):
-            self._wake(planned.server, but=name)
+        if before != (mood := self._memory.mood_of(name)):
+            self._wake(planned.server, but=name, mood=mood)
         lane = self._lanes.of(planned.server)
         if planned.sign_in_waits:  # whatever else there is to do, it comes after the exchange that a person waits for
             retrying = keeps_failing(credential)
@@ -152,16 +144,13 @@ class Rotations:
         elif at is None:
             lane.drop(name)
         else:
-            expires_at = pair.expires_at if pair else now + NO_EXPIRY
+            expires_at = (view.facts.dead_since(credential) or pair.expires_at) if pair else now + NO_EXPIRY
             lane.put(Entry(name, at, expires_at, retrying=action.shares or keeps_failing(credential)))
 
-    def _recovered_at(self, name: str) -> datetime | None:
-        return self._memory.facts(self._memory.get(name).server).recovered_at
-
-    def _wake(self, server: str, *, but: str) -> None:
-        """Look at once at everybody whom a server rejected that accepts again."""
+    def _wake(self, server: str, *, but: str, mood: Mood) -> None:
+        """Look at everybody anew whom the server rejected: it accepts again, or from now on it is probed by turns."""
         now, waiting = self._world.clock.now(), self._memory.waiting(server)
-        log.info("server_recovered", server=server, waiting=len(waiting))
+        log.warning("server_rejects_everyone" if mood.rejects else "server_recovered", server=server, waiting=len(waiting))
         for name, planned in waiting:
             if name != but:
                 self._lanes.of(server).put(Entry(name, now, planned.expires_at or now))
@@ -178,21 +167,22 @@ class Rotations:
 
     def _renew(self, entry: Entry) -> None:
         """Do one step at Microsoft, beside the lane."""
-        self._queued.discard(entry.name)
-        if self._lanes.may_call():
-            self._guarded(entry, lambda name, planned: step(self._world, name, self._seen(planned), AT_MICROSOFT))
-        else:
-            self._again(entry, self._memory.get(entry.name), STORE_RETRY)
+        self._guarded(entry, lambda name, planned: step(self._world, name, self._seen(planned), AT_MICROSOFT))
+
+    def _put_off(self, entry: Entry) -> None:
+        self._again(entry, self._memory.get(entry.name), STORE_RETRY)
 
     def _go_to_microsoft(self, name: str, credential: Credential) -> None:
         """Queue a renewal. The pair that works meanwhile stays planned at Veeam."""
         now, pair = self._world.clock.now(), credential.pair
         due_at = view_of(self._world, name, credential, self._seen(self._memory.get(name))).due_at(self._world.policy)
+        lane, begin_at = self._lanes.of(self._memory.get(name).server), self._renewals.begin_at(name, now)
+        if begin_at > now:
+            lane.put(Entry(name, begin_at, pair.expires_at if pair else now + NO_EXPIRY))
+            return
         if pair is not None and due_at is not None and due_at > now:
-            self._lanes.of(self._memory.get(name).server).put(Entry(name, due_at, pair.expires_at))
-        if name not in self._queued:
-            self._queued.add(name)
-            self._microsoft.submit(self._renew, Entry(name, now, pair.expires_at if pair else now))
+            lane.put(Entry(name, due_at, pair.expires_at))
+        self._renewals.put(Entry(name, now, pair.expires_at if pair else now))
 
     @contextmanager
     def _claim(self, name: str) -> Iterator[bool]:
@@ -284,13 +274,13 @@ class Rotations:
         now = self._world.clock.now()
         credential, error = done.credential, done.error
         if done.called is not None:
-            self._report(name, done)
+            report(self._metrics, name, done)
         # Nothing was called and nothing is to be called elsewhere: whatever the reason, asking again at once brings nothing.
         not_before = now + ASK_AGAIN if done.called is None and not done.elsewhere else None
         if isinstance(error, AuthorizationServerError) and error.retryable:
             pair = credential.pair
             wait = backoff(now, pair.expires_at, pair.life) if pair else UNJUDGED_RETRY
-            not_before = now + max(wait, error.retry_after or timedelta(0))
+            self._renewals.hold(name, max(wait, error.retry_after or timedelta(0)))
         if done.superseded:
             self.load(name)
             return
@@ -303,17 +293,6 @@ class Rotations:
         self._plan(name, credential, not_before=not_before)
         self._publisher.tell(name, credential if done.called else None)
 
-    def _report(self, name: str, done: Step) -> None:
-        outcome = "superseded" if done.superseded else "failed" if done.error else "accepted"
-        rung = done.called.value if done.called else ""
-        self._metrics.rotations.labels(rung, outcome).inc()
-        fields = {"tenant": name, "rung": rung, "why": done.action.reason.value, "outcome": outcome}
-        if done.error is None:
-            log.info("called", **fields, state=done.credential.state.value, generation=done.credential.generation)
-        else:
-            trace = getattr(done.error, "trace_id", "")
-            log.warning("called", **fields, reason=done.error.reason, error=str(done.error), trace_id=trace)
-
     def stop(self) -> None:
         """Begin no renewal more and wait for those under way."""
-        self._microsoft.shutdown(wait=True, cancel_futures=True)
+        self._renewals.stop()

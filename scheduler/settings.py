@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     vault_jwt_file: Path | None = None
     #: Sign-in origins beside Microsoft's own, comma-separated; https only.
     authorities: Listed = ()
-    #: Client ids (and, as ``scope:...``, scopes) beside the default, comma-separated; * allows any.
+    #: Client ids (and, as ``scope:...``, scopes) beside the built-in, comma-separated; * allows any client, scope:* any scope.
     clients: Listed = ()
     ca_bundle: Path | None = None
     http_addr: str = "127.0.0.1:9365"
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     @property
     def allowed(self) -> Allowed:
         """Return what tenants may name beside the built-in."""
-        scopes = frozenset(entry[len("scope:") :] for entry in self.clients if entry.startswith("scope:"))
+        scopes = frozenset(entry[len("scope:") :].strip() for entry in self.clients if entry.startswith("scope:"))
         clients = frozenset(entry for entry in self.clients if not entry.startswith("scope:"))
         return Allowed(authorities=frozenset(self.authorities), clients=clients, scopes=scopes)
 

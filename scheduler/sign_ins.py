@@ -1,5 +1,6 @@
 """Polls every pending sign-in at its own next time: a date job each, no thread each."""
 
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -10,11 +11,11 @@ from scheduler.metrics import Metrics
 from scheduler.publisher import Publisher
 from scheduler.rotations import Rotations
 from scheduler.timers import Timers
-from vault_plugin.core.errors import StoreError, VersionConflict
+from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
 from vault_plugin.core.ports import Stored, World
 from vault_plugin.core.published import Prompt
-from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.sign_in import LastPoll, SignIn, SignInState
 from vault_plugin.core.states import Reason
 
 log = structlog.get_logger()
@@ -47,9 +48,14 @@ class SignIns:
         self._rotations = rotations
         self._publisher = publisher
         self._may_call = may_call
-        #: Sign-ins whose newest poll's answer this process knows, by tenant.
-        self._known: dict[str, str] = {}
+        #: What this process knows of the newest polls, by tenant.
+        self._last: dict[str, LastPoll] = {}
+        #: Why the newest poll brought no verdict, by tenant.
+        self._trouble: dict[str, AuthorizationServerUnavailable] = {}
+        #: Who is being polled: another thread leaves it to that one to plan the next poll.
+        self._polling: set[str] = set()
         self._pending: set[str] = set()
+        self._lock = threading.Lock()
 
     def load(self, name: str, *, news: bool = True) -> None:
         """Take a sign-in up where it stands: after a start, and after a request.
@@ -64,7 +70,9 @@ class SignIns:
         if stored.gone:
             self._gone(name)
         elif news or (sign_in is not None and sign_in.state is not SignInState.ENDED):
-            self._follow(name, sign_in, timedelta(0))
+            if name not in self._last and sign_in is not None and (last := signing_in.taken_up(self._world, sign_in)):
+                self._last[name] = last
+            self._follow(name, sign_in)
         else:
             self._publisher.saw(name, sign_in)
 
@@ -109,12 +117,21 @@ class SignIns:
         return self._world.clock.now() + (max(STORE_RETRY, self._held.left(error.path)) if alone else STORE_RETRY)
 
     def _poll(self, name: str) -> None:
+        with self._lock:
+            if name in self._polling:
+                return
+            self._polling.add(name)
+        try:
+            self._poll_once(name)
+        finally:
+            self._polling.discard(name)
+
+    def _poll_once(self, name: str) -> None:
         if not self._may_call():
             self._at(name, self._world.clock.now() + STORE_RETRY)
             return
-        known = self._known.get(name, "")
         try:
-            polled = signing_in.poll(self._world, name, known=bool(known))
+            polled = signing_in.poll(self._world, name, self._last.get(name))
         except VersionConflict:
             self._at(name, self._world.clock.now())
             return
@@ -125,34 +142,49 @@ class SignIns:
         if polled.gone:
             self._gone(name)
             return
-        sign_in = polled.sign_in
-        self._known[name] = sign_in.id if polled.known and sign_in else ""
+        if polled.last is not None:
+            self._last[name] = polled.last
+        else:
+            self._last.pop(name, None)
+        if polled.asked:
+            self._met(name, polled.error)
         if polled.error is not None:
             log.warning("poll_unanswered", tenant=name, reason=polled.error.reason, error=str(polled.error))
-        self._follow(name, sign_in, polled.wait)
+        self._follow(name, polled.sign_in)
 
-    def _follow(self, name: str, sign_in: SignIn | None, wait: timedelta) -> None:
+    def _met(self, name: str, error: AuthorizationServerUnavailable | None) -> None:
+        """Keep a poll's trouble as it was met first: with another trace id each time it is the same, and no news."""
+        old = self._trouble.pop(name, None)
+        if error is not None:
+            same = old is not None and (str(old), old.code) == (str(error), error.code)
+            self._trouble[name] = old if old is not None and same else error
+
+    def _follow(self, name: str, sign_in: SignIn | None) -> None:
         """Plan what comes next for this sign-in."""
-        now = self._world.clock.now()
-        self._publisher.saw(name, sign_in)
+        news = self._publisher.saw(name, sign_in, self._trouble.get(name))
         if sign_in is None:
             return
         if sign_in.state is SignInState.PENDING:
             self._pending.add(name)
-            self._at(name, max(sign_in.poll_at(now), now + wait))
+            now = self._world.clock.now()
+            self._at(name, signing_in.poll_at(self._world, sign_in, self._last.get(name), now))
         else:
             self._over(name, sign_in)
         self._metrics.pending_sign_ins.set(len(self._pending))
-        self._publisher.tell(name)
+        if news:
+            self._publisher.tell(name)
 
     def _over(self, name: str, sign_in: SignIn) -> None:
         waited = name in self._pending
         self._pending.discard(name)
-        self._known.pop(name, None)
+        self._last.pop(name, None)
+        self._trouble.pop(name, None)
         if sign_in.state is SignInState.APPROVED:
             log.info("sign_in_approved", tenant=name, sign_in=sign_in.id)
             self._rotations.sign_in_approved(name, sign_in.binding.server)
-        elif waited:
+        else:
+            self._world.identities.release(name)
+        if waited and sign_in.state is SignInState.ENDED:
             log.info("sign_in_ended", tenant=name, sign_in=sign_in.id, outcome=sign_in.outcome, text=sign_in.text)
         if waited:
             self._hide(name)
@@ -161,8 +193,10 @@ class SignIns:
         """End a sign-in whose document somebody deleted: as if it were cancelled."""
         if name in self._pending:
             log.warning("sign_in_ended", tenant=name, outcome=Reason.CANCELLED, text="its document was deleted")
+        self._world.identities.release(name)
         self._pending.discard(name)
-        self._known.pop(name, None)
+        self._last.pop(name, None)
+        self._trouble.pop(name, None)
         self._metrics.pending_sign_ins.set(len(self._pending))
         self._publisher.saw_gone(name)
         self._publisher.tell(name)

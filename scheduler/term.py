@@ -14,6 +14,7 @@ from scheduler.held import WRITE
 from scheduler.lanes import Lanes
 from scheduler.mail import Mail
 from scheduler.planned import Memory
+from scheduler.proofs import Proving
 from scheduler.publisher import Publisher
 from scheduler.reading import Reading
 from scheduler.rotations import Rotations
@@ -25,13 +26,14 @@ from vault_plugin.core.capacity import rate
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import StoreError, StoreUnavailable
 from vault_plugin.core.ports import World
+from vault_plugin.core.published import Request
 from vault_plugin.core.tenants import TenantSpec
-from vault_plugin.vault.mailbox import Mailbox
+from vault_plugin.vault.mailbox import REPORTS, Mailbox
 
 log = structlog.get_logger()
 
 #: Bulkheads: what waits for one side can't starve the others. Threads of each.
-EXECUTORS = {"lanes": 2, "microsoft": 16, "logout": 4, "mail": 4, "publish": 4, "vault": 4, "timers": 2}
+EXECUTORS = {"lanes": 2, "microsoft": 16, "logout": 4, "mail": 4, "publish": 4, "proofs": 4, "vault": 4, "timers": 2}
 READERS = 8
 #: A sweep that hasn't run for so many intervals means that the service is stuck.
 SWEEPS_MISSED = 4
@@ -64,17 +66,42 @@ class Term:
         self._metrics = metrics = health.metrics
         self._health = health
         self._memory = memory = Memory(world.policy.turn_every)
-        self._world = world = replace(world, facts=memory.facts, turn=memory.turn, versions={})
+        self._world = world = replace(world, facts=memory.facts, turn=memory.turn, identities=memory.identities, versions={})
         self._specs = specs
         self._leads = leads
         self._ended = threading.Event()
         self.timers = timers = Timers(EXECUTORS)
-        self._lanes = lanes = Lanes(specs.server, world.clock, timers, leads)
+        self._lanes = lanes = Lanes(specs.server, world.clock, timers, leads, world.veeam.alive)
         self._held = held = health.held
         self._publisher = Publisher(world, timers, metrics, memory, lambda server: lanes.of(server).delay(), held)
         self._rotations = Rotations(world, metrics, memory, lanes, self._publisher)
         self._sign_ins = SignIns(world, timers, metrics, self._rotations, self._publisher, leads, held=held)
-        self._mail = Mail(world, mailbox, specs, timers, metrics, self._effect, held=held, refused=self._publisher.refused)
+        self._mail = Mail(
+            world,
+            mailbox,
+            specs,
+            timers,
+            metrics,
+            self._effect,
+            held=held,
+            refused=self._publisher.refused,
+            waits=self._publisher.waits,
+            answered=self._publisher.answered,
+            may_call=leads,
+        )
+        self._mailbox = mailbox
+        self._proving = proving = Proving(
+            world,
+            mailbox,
+            timers,
+            metrics,
+            memory,
+            self._rotations,
+            publisher=self._publisher,
+            is_ours=self._mail.is_ours,
+            leads=leads,
+        )
+        lanes.on_recovery, self._publisher.on_session_lost = proving.recovered, proving.session_lost
         self._reading = Reading(world, specs, memory, self._rotations, self._sign_ins, self._publisher)
         held.on_change(self._reading.changed)
         self._swept_at: timedelta | None = None
@@ -90,11 +117,12 @@ class Term:
     def begin(self) -> None:
         """Start the timers: from now on what is due is done."""
         settings, every = self._settings, self.timers.every
-        every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._mail.collect), "vault")
+        every(settings.mailbox_interval, "mailbox", lambda: self._round("mailbox", self._collect), "vault")
         every(settings.list_interval, "list", self._list_round, "vault")
         every(settings.sweep_interval, "sweep", self.sweep, "timers")
         every(HELD_INTERVAL, "held", lambda: self._round("held", self._reading.try_held), "vault")
         self.wake()
+        self._proving.begin()
         self.timers.at(self._world.clock.now(), "catch-up", self._catch_up, "vault")
         self._swept_at = self._world.clock.monotonic()
         self._metrics.follow(self._memory.seen)
@@ -156,6 +184,14 @@ class Term:
 
     def _round(self, what: str, action: Callable[[], None]) -> bool:
         return self._leads() and self._health.guarded(what, action)
+
+    def _collect(self) -> None:
+        """Look into what others write to, where the mount's root shows that there is anything."""
+        kinds = self._mailbox.kinds()
+        if Request.kind in kinds:
+            self._mail.collect()
+        if REPORTS in kinds:
+            self._proving.collect()
 
     def _list_round(self) -> None:
         """Look at what other clients wrote; after trouble again soon, not a whole interval later."""

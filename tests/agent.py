@@ -20,8 +20,8 @@ class Agent:
         token_file.touch(mode=0o600)
         token_file.write_text(token)
         template = (
-            f'{{{{ with secret "{path}" }}}}'
-            '{"generation": {{ .Data.data.generation }}, "access_token": "{{ .Data.data.access_token }}"}{{ end }}'
+            f'{{{{ with secret "{path}" }}}}{{{{ if .Data.data.access_token }}}}'
+            '{"generation": {{ .Data.data.generation }}, "access_token": "{{ .Data.data.access_token }}"}{{ end }}{{ end }}'
         )
         config: dict[str, Any] = {
             "vault": {"address": address},
@@ -44,6 +44,10 @@ class Agent:
         except (OSError, ValueError):
             return None
         return int(content["generation"]), str(content["access_token"])
+
+    def text(self) -> str | None:
+        """Return what stands in the file, or None before there is one."""
+        return self._file.read_text() if self._file.exists() else None
 
     def close(self) -> None:
         """Stop it."""

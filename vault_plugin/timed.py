@@ -1,15 +1,14 @@
-"""Connections whose answers are bounded in time: by socket timeouts that shrink as the time that is left does.
+"""Connections that are made in a bounded time, and kept for their owners only.
 
-A socket's own timeout is for each silence; here it is for the whole answer, from the first byte of its head to the last of its
-body. A connection's timeout, as requests and urllib3 set it, means just that.
+Connecting has one time for the name's addresses, the proxy and TLS together; `answering` bounds what comes back. A connection
+is used again only by the owner of the call before (`calls.Call.owner`), and not after an answer whose end could be disputed.
 """
 
-import io
+import re
 import socket
 import ssl
 import time
-from collections.abc import Mapping
-from http.client import HTTPResponse
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import requests
@@ -17,66 +16,86 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-CHUNK: Final = 64 * 1024
-
-
-class _Reading(io.RawIOBase):
-    """What a socket receives until a deadline, whatever the pauses between two bytes."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self._raw = sock.makefile("rb", buffering=0)  # keeps the socket open until it is closed itself
-        seconds = sock.gettimeout()
-        self._until = None if seconds is None else time.monotonic() + seconds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
-        if self._until is not None:
-            left = self._until - time.monotonic()
-            if left <= 0:
-                msg = "no whole answer in time"
-                raise TimeoutError(msg)
-            self._socket.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Answering:
-    """Stands for a socket where http.client wants only to read an answer from it."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-
-    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
-        return io.BufferedReader(_Reading(self._socket), CHUNK)
-
-
-class _Timed(HTTPResponse):
-    """An answer that is over when the socket's timeout has passed once since its reading began."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's own
-        super().__init__(_Answering(sock), *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile
+from vault_plugin import calls, contexts
+from vault_plugin.answering import Timed
+from vault_plugin.calls import Stage
+from vault_plugin.dialing import addresses_of, dial
 
 
 class _Connection(HTTPConnection):
-    response_class = _Timed
+    response_class = Timed
+    _by = 0.0
 
+    def connect(self) -> None:
+        """Connect by one time for all of it, and never later than the request may be sent."""
+        call = calls.current()
+        if self.proxy is not None:
+            call.proxy = f"{self.proxy.host}:{self.proxy.port}"
+        self._by = min(time.monotonic() + self._seconds, call.send_by)
+        super().connect()
+        self._check()
 
-class _SecureConnection(HTTPSConnection):
-    response_class = _Timed
+    def _new_conn(self) -> socket.socket:
+        call = calls.current()
+        call.stage = Stage.NAME
+        try:
+            addresses = addresses_of(self._dns_host.strip("[]"), self.port, call.send_by)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no name in time") from error
+        call.stage = Stage.CONNECT
+        self._by = min(time.monotonic() + self._seconds, call.send_by)
+        try:
+            made = dial(addresses, self._by, self.source_address, self.socket_options or ())
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no connection in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, "no connection") from error
+        call.stage = Stage.TLS if self.proxy is None else Stage.PROXY
+        made.settimeout(max(self._by - time.monotonic(), 0.001))
+        return made
+
+    def _tunnel(self) -> None:
+        call = calls.current()
+        try:
+            super()._tunnel()
+        except OSError as error:
+            refused = re.search(r"failed: (\d{3})\b", str(error))  # its only word of the status
+            call.proxy_status = int(refused[1]) if refused else 0
+            raise
+        self._check()
+        call.stage = Stage.TLS
+        self.sock.settimeout(self._by - time.monotonic())
+
+    @property
+    def _seconds(self) -> float:
+        return float(self.timeout) if isinstance(self.timeout, int | float) else 0.0
+
+    def _check(self) -> None:
+        if time.monotonic() >= self._by:
+            raise ConnectTimeoutError(self, "no connection in time")
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own arguments
         """Send, and where the other side has hung up meanwhile, let what it said before be read: urllib3 does so of a pipe."""
+        if self.is_closed:
+            self.connect()
+        calls.current().stage = Stage.SENT
         try:
             super().request(*args, **kwargs)
         except ssl.SSLEOFError as error:
             raise BrokenPipeError from error
+
+    def getresponse(self) -> Any:  # noqa: ANN401 - urllib3's own response, which isn't http.client's
+        """Wait for the answer as long as it may take, from now on."""
+        self.timeout = max(min(self._seconds, calls.current().until - time.monotonic()), 0.001)
+        return super().getresponse()
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
 
 
 class _Pool(HTTPConnectionPool):
@@ -88,30 +107,44 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class TimedAdapter(HTTPAdapter):
-    """Pools connections whose answers are bounded in time.
+    """Pools connections whose answers are bounded in time, by their owners.
 
-    `trust` are urllib3's own arguments for a connection's TLS; where there are some, they take the place of requests' own.
-    They are part of what names a connection in the pools, so that they hold straight and through a proxy alike.
+    `trust` are urllib3's own arguments for a connection's TLS; without any, requests' `verify` says whom to trust. They are
+    part of what names a connection in the pools, so that they hold straight and through a proxy alike. A proxy that speaks TLS
+    itself is trusted by `bundle`.
     """
 
-    def __init__(self, trust: Mapping[str, Any] | None = None, *, hosts: int = 64, each: int = 32) -> None:
-        """Take the trust, for how many hosts connections are kept, and how many for each."""
+    def __init__(
+        self,
+        trust: Mapping[str, Any] | None = None,
+        *,
+        bundle: str | bool = True,
+        hosts: int = 64,
+        each: int = 32,
+    ) -> None:
+        """Take the trust, for how many hosts (and owners) connections are kept, and how many for each."""
         self._trust = dict(trust or {})
+        self._bundle = bundle
         super().__init__(pool_connections=hosts, pool_maxsize=each)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests' own arguments
         """Make the pools, of connections of ours."""
         super().init_poolmanager(*args, **kwargs)
-        _bound(self.poolmanager)
+        _ours(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:  # noqa: ANN401 - requests' own
         """Make the pools of a proxy, of connections of ours."""
-        return _bound(super().proxy_manager_for(proxy, **kwargs))
+        if proxy not in self.proxy_manager and proxy.lower().startswith("https:"):
+            kwargs["proxy_ssl_context"] = contexts.for_proxy(self._bundle)
+        return _ours(super().proxy_manager_for(proxy, **kwargs))
 
     def cert_verify(self, conn: Any, url: str, verify: bool | str, cert: Any) -> None:  # noqa: ANN401, FBT001 - requests' own
         """Leave a connection's trust as it was named, where it was."""
-        if not self._trust:
-            super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]  # requests has none
+
+    def add_headers(self, request: requests.PreparedRequest, **_: Any) -> None:  # noqa: ANN401 - requests' own
+        """Say so where the connection ends with the answer."""
+        if not calls.current().owner:
+            request.headers["Connection"] = "close"
 
     def build_connection_pool_key_attributes(
         self,
@@ -120,13 +153,26 @@ class TimedAdapter(HTTPAdapter):
         cert: Any = None,  # noqa: ANN401 - requests' own
     ) -> Any:  # noqa: ANN401 - requests' own
         """Name a connection by its trust, too."""
-        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
-        return host, (self._trust or pool) if host["scheme"] == "https" else {}
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] != "https":
+            return host, {}
+        return host, self._trust or {"cert_reqs": "CERT_REQUIRED", "ssl_context": contexts.BUNDLES.trusting(verify)}
 
 
-def _bound(manager: Any) -> Any:  # noqa: ANN401 - urllib3's pool manager
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+def _ours(manager: Any) -> Any:  # noqa: ANN401 - urllib3's pool manager
+    """Have connections of ours made, and each found again by its owner only."""
+    if manager.pool_classes_by_scheme is not _POOLS:
+        manager.pool_classes_by_scheme = _POOLS
+        normal = manager.key_fn_by_scheme
+        manager.key_fn_by_scheme = {scheme: _owned(key) for scheme, key in normal.items()}
     return manager
+
+
+def _owned(key: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda context: (calls.current().owner, key(context))
+
+
+_POOLS: Final = {"http": _Pool, "https": _SecurePool}
 
 
 class SocketAdapter(HTTPAdapter):
@@ -137,9 +183,10 @@ class SocketAdapter(HTTPAdapter):
 
         class Connection(_Connection):
             def _new_conn(self) -> socket.socket:
+                calls.current().stage = Stage.CONNECT
                 made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 try:
-                    made.settimeout(self.timeout)
+                    made.settimeout(self._seconds)
                     made.connect(path)
                 except OSError as error:
                     made.close()

@@ -6,6 +6,8 @@ trust. Here the trust goes with each request, and the time that is given for an 
 head, its body, and every pause between two bytes.
 """
 
+import http.client
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,22 +17,24 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from vault_plugin import tls
-from vault_plugin.timed import CHUNK, TimedAdapter
+from vault_plugin.answering import CHUNK
+from vault_plugin.calls import Call, calling
+from vault_plugin.contexts import BundleUnreadable
+from vault_plugin.timed import TimedAdapter
+from vault_plugin.unanswered import Failure, told
+from vault_plugin.unanswered import NoAnswer as NoAnswer  # noqa: PLC0414 - whoever sends over the wire catches it
 
 LARGEST: Final = 2 * 1024 * 1024
+#: What a call may come to grief over, by whichever of the libraries below it.
+FAILURES: Final = (
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    BundleUnreadable,
+    OSError,
+    UnicodeError,
+)
 HEADERS: Final = {"Accept": "application/json", "User-Agent": "vault-plugin-secrets-vb365"}
-
-
-class NoAnswer(Exception):
-    """No usable answer came; `sent` tells whether the other side may have seen the request."""
-
-    def __init__(self, text: str, reason: str, remedy: str = "", *, sent: bool) -> None:
-        """Take the text, the machine-readable reason and what to do."""
-        super().__init__(text)
-        self.reason = reason
-        self.remedy = remedy
-        self.sent = sent
 
 
 @dataclass(frozen=True)
@@ -123,34 +127,28 @@ def exchange(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
     connect: float,
     answer: float,
     largest: int = LARGEST,
+    owner: str = "",
 ) -> Iterator[Incoming]:
     """Send one request, with a mapping as a form, and yield its answer: the whole of it comes within `answer` seconds.
+
+    Its addresses, the proxy and TLS have `connect` seconds, and the name as long as half of the whole time isn't over: then
+    nothing is sent any more. `owner` says whose connection it may go over; without one, it has one of its own.
 
     Raises:
         NoAnswer: no connection, no answer in time, or the connection broke; also while the body is read.
     """
+    began = time.monotonic()
+    until = began + connect + answer
+    call = Call(owner, send_by=began + max(connect, (connect + answer) / 2), until=until)
     try:
-        prepared = requests.PreparedRequest()
-        prepared.prepare(method, url, headers={**HEADERS, **(headers or {})}, data=data, params=params)
-        with session.send(prepared, (connect, answer), verify=verify) as response:
+        with calling(call):
+            prepared = requests.PreparedRequest()
+            prepared.prepare(method, url, headers={**HEADERS, **(headers or {})}, data=data, params=params)
+            response = session.send(prepared, (connect, answer), verify=verify)
+        with response:
             yield Incoming(response, largest)
-    except requests.exceptions.SSLError as error:
-        raise _insecure(error) from None
-    except requests.exceptions.ConnectTimeout:
-        raise NoAnswer(f"no connection within {connect:.0f} s", "ConnectTimeout", sent=False) from None
-    except (requests.exceptions.Timeout, TimeoutError, urllib3.exceptions.TimeoutError):
-        raise NoAnswer(f"no whole answer within {answer:.0f} s", "Timeout", sent=True) from None
-    except requests.exceptions.ConnectionError as error:
-        raise _broken(error) from None
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        if (cause := tls.trouble_of(error)) is not None:
-            raise NoAnswer(cause.text, cause.reason, cause.remedy, sent=cause.sent) from None
-        raise NoAnswer(f"the answer broke off ({type(error).__name__})", "AnswerBroken", sent=True) from None
-    except UnicodeError:
-        raise NoAnswer("a name in its address can't be used", "ConnectionFailed", sent=False) from None
-    except OSError:  # requests' own word for a CA bundle that isn't there
-        remedy = "Correct VB365_CA_BUNDLE."
-        raise NoAnswer("the CA bundle can't be read", "CaBundleUnreadable", remedy, sent=False) from None
+    except FAILURES as error:
+        raise told(Failure(call, error, connect, answer)) from None
 
 
 def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
@@ -163,6 +161,7 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
     verify: str | bool,
     connect: float,
     total: float,
+    owner: str = "",
 ) -> Reply:
     """Send one request, with `data` as a form, and read the answer within about `total` seconds.
 
@@ -170,27 +169,8 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
         NoAnswer: no connection, no answer in time, or the connection broke.
     """
     connect = min(connect, total / 2)  # whatever is left of a short time, half of it is for the answer
-    asked = exchange(session, method, url, data=data, headers=headers, verify=verify, connect=connect, answer=total - connect)
+    asked = exchange(
+        session, method, url, data=data, headers=headers, verify=verify, connect=connect, answer=total - connect, owner=owner
+    )
     with asked as incoming:
         return Reply(incoming.status, incoming.headers, incoming.whole())
-
-
-def _insecure(error: Exception) -> NoAnswer:
-    """Say what TLS came to grief over, and whether the request may have been sent before it did."""
-    trouble = tls.trouble_of(error) or tls.UNKNOWN
-    return NoAnswer(trouble.text, trouble.reason, trouble.remedy, sent=trouble.sent)
-
-
-def _broken(error: Exception) -> NoAnswer:
-    """Tell a connection that was never made from one that broke."""
-    names = {type(cause).__name__ for cause in tls.chain(error)}
-    if "ProxyError" in names:
-        return NoAnswer("the proxy can't be reached, or refused", "ProxyError", sent=False)
-    if names & {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError"}:
-        text = "its name can't be resolved" if "NameResolutionError" in names else "connection refused or no route"
-        return NoAnswer(text, "ConnectionFailed", sent=False)
-    if names & {"ReadTimeoutError", "TimeoutError"}:
-        return NoAnswer("no whole answer in time", "Timeout", sent=True)
-    if (trouble := tls.trouble_of(error)) is not None:
-        return NoAnswer(trouble.text, trouble.reason, trouble.remedy, sent=trouble.sent)
-    return NoAnswer("the connection broke before an answer came", "ConnectionBroken", sent=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from vault_plugin.core.credential import CALLS_KEPT, FAILURES_KEPT, Credential, Purpose, Rung
+from vault_plugin.core.findings import Findings
 from vault_plugin.core.states import Reason, State
 
 
@@ -72,6 +73,9 @@ class Try:
         return self.ladder[0]
 
 
+NOTHING_FOUND = Findings()
+
+
 @dataclass(slots=True)
 class Record:
     """A credential as it stands in Vault. Every method is one write."""
@@ -90,6 +94,8 @@ class Record:
     renewal_begun_at: datetime | None = None
     rejected: None = None
     requested: str = ""
+    #: Nobody's token dies before its time here.
+    findings: Findings = NOTHING_FOUND
     calls: tuple[datetime, ...] = field(default=())
 
     @property

@@ -15,11 +15,12 @@ from bench.freshness.agenda import CLEAR, START, Agenda, Spells
 from bench.freshness.endpoint import Answer, Endpoint, Kind
 from bench.freshness.ledger import Ledger
 from bench.freshness.record import Fault, Grant, Pair, Record, Try
-from scheduler.rotations import RENEWALS, STORE_RETRY
+from scheduler.renewals import RENEWALS
+from scheduler.rotations import STORE_RETRY
 from vault_plugin.core.credential import Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.ladder import keeps_failing
-from vault_plugin.core.lanes import Call, Lane
+from vault_plugin.core.lanes import Call, Lane, Look
 from vault_plugin.core.lanes import Entry as Planned
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.tenants import ServerSpec, TenantSpec
@@ -32,6 +33,7 @@ STORE_AWAY = timedelta(seconds=10)
 STORE_PAUSE = timedelta(seconds=5)
 #: Microsoft's access tokens live 60 to 90 minutes.
 GRANT_LIFE = timedelta(minutes=75)
+LOOK_TIMEOUT = timedelta(seconds=5)
 MICROSOFT_LATENCY = timedelta(seconds=0.6)
 
 
@@ -110,9 +112,17 @@ class Service:
         now, wall = self._agenda.now, self._agenda.wall
         while (call := self._lane.begin(wall, now)) is not None:
             self._step(call)
+        look = self._lane.look(wall, now)
+        if look is not None:
+            hangs = self._around.endpoint.hangs.over(now) is not None
+            self._later(now + (LOOK_TIMEOUT if hangs else self._around.latency()), lambda: self._looked(look, hangs=hangs))
         wait = self._lane.wake_in(wall, now)
         if wait is not None:
             self._ask(now + wait)
+
+    def _looked(self, look: Look, *, hangs: bool) -> None:
+        self._lane.looked(look, trouble=hangs)
+        self._tick()
 
     def _ask(self, when: timedelta) -> None:
         if self._awake_at is None or when < self._awake_at:

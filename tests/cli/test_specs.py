@@ -222,3 +222,56 @@ def test_removed_tenants_leave_the_list_of_states_and_stay_to_be_looked_at(
     vault.api("POST", f"sys/policies/acl/{mount}-blind", {"policy": "\n".join(rules)})
     monkeypatch.setenv("VAULT_TOKEN", vault.token_for(f"{mount}-blind", "default"))
     assert "gone" in vb365("status")[1]
+
+
+@pytest.mark.parametrize("alias", ["common", "Organizations", "consumers"])
+def test_an_organization_that_is_whichever_tenant_is_refused(vb365: Vb365, with_server: None, alias: str) -> None:
+    """The remedy has the form; nothing is written."""
+    code, _, err = vb365("tenant", "set", "acme", "--server", "vbr", "--organization", alias)
+
+    assert code != 0
+    assert f"{alias} names no organization" in err
+    assert "vb365 tenant set acme --organization contoso.onmicrosoft.com" in err
+    assert vb365("tenant", "show", "acme")[0] != 0
+
+
+def test_an_alias_that_stands_already_is_warned_about_and_keeps_nobody_from_anything(
+    vb365: Vb365, with_server: None, vault: VaultServer, mount: str
+) -> None:
+    """Written by another client than this one."""
+    document = {"schema": 1, "server": "vbr", "organization": "common"}
+    vault.api("POST", f"{mount}/data/tenants/acme", {"options": {"cas": 0}, "data": document})
+
+    code, out, err = vb365("tenant", "set", "acme", "--consumer-reread", "30s")
+    assert (code, "updated" in out, "common names no organization" in err) == (0, True, True)
+    assert vb365("tenant", "pause", "acme")[0] == 0
+    assert vb365("tenant", "set", "acme", "--organization", "organizations")[0] != 0
+
+
+@pytest.mark.parametrize(("cloud", "form"), [("global", "contoso.onmicrosoft.com"), ("china", "contoso.partner.onmschina.cn")])
+def test_another_form_is_warned_about_with_the_form_of_the_cloud(
+    vb365: Vb365, with_server: None, cloud: str, form: str
+) -> None:
+    """It is written: Microsoft takes it, and VB365 may."""
+    given = ("--server", "vbr", "--cloud", cloud)
+    code, _, err = vb365("tenant", "set", "acme", *given, "--organization", "contoso.com")
+    assert (code, f"--organization {form}" in err) == (0, True)
+
+    code, _, err = vb365("tenant", "set", "acme", "--organization", form)
+    assert (code, "Warning" in err) == (0, False)
+
+
+def test_a_scope_must_ask_for_a_refresh_token_and_should_be_one_of_veeams(vb365: Vb365, with_server: None) -> None:
+    """What Veeam's page allows needs nothing; anything else needs the service's setting."""
+    seed = "Directory.AccessAsUser.All User.ReadWrite.All offline_access"
+    given = ("--server", "vbr", "--organization", "contoso.onmicrosoft.com", "--scope")
+    code, _, err = vb365("tenant", "set", "acme", *given, seed)
+    assert (code, "Warning" in err) == (0, False)
+
+    code, _, err = vb365("tenant", "set", "acme", "--scope", "Directory.AccessAsUser.All User.ReadWrite.All")
+    assert code != 0
+    assert "offline_access" in err
+
+    code, _, err = vb365("tenant", "set", "acme", "--scope", "Mail.Read offline_access")
+    assert (code, "scope:*" in err) == (0, True)
+    assert "Warning" not in vb365("tenant", "set", "acme", "--consumer-reread", "30s")[2]

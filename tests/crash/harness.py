@@ -25,8 +25,7 @@ QUIET = 1.5
 LOOK = 0.1
 #: The lease is written when a service starts, whatever its work: killed there in one kind only.
 AT_START = "write service #1"
-#: Done best effort, in turns that depend on threads: the same number needn't be reached in every run. A token that is proved
-#: while it is being rotated is proved again, or not, by who comes first.
+#: Written best effort, in turns that depend on threads: the same number needn't be reached in every run.
 BEST_EFFORT = ("write status", "Veeam organization")
 
 

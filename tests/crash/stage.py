@@ -84,7 +84,7 @@ class Stage(Deployment):
         handle(world, Asked(TENANT, "before", clock.now(), Request(action="sign-in", claimed_by="alice")))
         self.enter()
         clock.advance(self.microsoft.interval)
-        signing_in.poll(world, TENANT, known=True)
+        signing_in.poll(world, TENANT)
         adopt(world, TENANT)
         publish(world, TENANT, self.credential())
 

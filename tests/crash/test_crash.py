@@ -35,7 +35,7 @@ def test_a_kill_at_any_place_costs_no_sign_in_and_no_consumer_his_token(
         print(f"\n{table(runs)}\n{len(runs)} places in {took:.0f} s")
     assert not [f"{run.kind}, killed {run.kills}: {run.problems}" for run in runs if run.problems]
     missed = [run.kills for run in runs if not run.reached]
-    assert all(any(what in place for what in BEST_EFFORT) for kills in missed for place in kills), missed
+    assert all(any(one in place for one in BEST_EFFORT) for kills in missed for place in kills), missed
     assert {run.kind for run in runs if run.asks > 1} <= {"sign-in", "sign-in again"}
 
 

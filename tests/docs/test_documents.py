@@ -83,7 +83,7 @@ def test_every_state_and_every_shown_reason_is_explained() -> None:
     text = (ROOT / "docs/operations.md").read_text()
     internal = {
         "RotationStarted", "Due", "NotDue", "Requested", "Climbed", "TakenOver", "InFlight", "BackingOff", "SilentRetry",
-        "KeepAlive", "Approved", "Cancelled",
+        "KeepAlive", "Approved", "Cancelled", "Probing", "ServerRecovered",
     }  # fmt: skip
     for state in State:
         assert f"`{state.value}`" in text

@@ -1,17 +1,19 @@
 """Both ports straight onto the simulators, without sockets: the product's own messages, built and parsed."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 from tests.simulators.http import Request, Response
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.errors import AuthorizationServerUnavailable, BackupServerUnavailable
-from vault_plugin.core.ports import DeviceAuthorization, PollResult, TokenAnswer
+from vault_plugin.core.ports import DeviceAuthorization, Organization, PollResult, TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding, ServerSpec
 from vault_plugin.microsoft import messages as microsoft
 from vault_plugin.veeam import messages as veeam
+from vault_plugin.veeam.forms import Answer, parse
+from vault_plugin.veeam.verdicts import Asked, error_of
 
 App = Callable[[Request], Response]
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -39,17 +41,19 @@ class DirectMicrosoft:
         return microsoft.device_authorization(self._post(binding, "devicecode", microsoft.device_code_form(binding)))
 
     def poll(self, binding: Binding, device_code: Secret, now: datetime) -> PollResult:
-        return microsoft.poll_result(self._post(binding, "token", microsoft.poll_form(binding, device_code)), now)
+        answer = self._post(binding, "token", microsoft.poll_form(binding, device_code))
+        return microsoft.poll_result(answer, now, binding.scope)
 
     def refresh(self, binding: Binding, assertion: Assertion, now: datetime) -> Assertion:
-        return microsoft.renewed(self._post(binding, "token", microsoft.refresh_form(binding, assertion)), assertion, now)
+        answer = self._post(binding, "token", microsoft.refresh_form(binding, assertion))
+        return microsoft.renewed(answer, assertion, now, binding)
 
     def _post(self, binding: Binding, endpoint: str, form: Mapping[str, str]) -> microsoft.Answer:
         request = Request("POST", f"/{binding.organization}/oauth2/v2.0/{endpoint}", {}, FORM, urlencode(form).encode())
         try:
             answer = self._wire(self._app, request)
         except Unreachable as error:
-            raise AuthorizationServerUnavailable("no answer", reason="Timeout", sent=error.sent) from None
+            raise AuthorizationServerUnavailable("no answer", reason="Timeout", sent=error.sent, answered=False) from None
         return microsoft.parse(answer.status, answer.body, answer.headers.get("Retry-After"))
 
 
@@ -70,21 +74,24 @@ class DirectVeeam:
     def logout(self, server: ServerSpec, access_token: Secret) -> None:
         answer = self._call(server, "POST", "token/logout", access_token)
         if answer.status not in (200, 204):
-            raise veeam.error_of(answer, "logging out")
+            raise error_of(answer, "logging out", Asked.BEARER)
 
-    def organization(self, server: ServerSpec, access_token: Secret) -> str:
-        return veeam.organization_name(self._call(server, "GET", "Organization", access_token))
+    def organization(self, server: ServerSpec, access_token: Secret) -> Organization | None:
+        return veeam.organization_of(self._call(server, "GET", "Organization", access_token))
 
-    def _call(self, server: ServerSpec, method: str, path: str, token: Secret) -> veeam.Answer:
+    def alive(self, server: ServerSpec) -> None:
+        error = error_of(self._send(server, "GET", "ServiceInstance", {}, {}), "looking", Asked.ANYTHING)
+        if isinstance(error, BackupServerUnavailable):
+            raise error
+
+    def _call(self, server: ServerSpec, method: str, path: str, token: Secret) -> Answer:
         return self._send(server, method, path, {}, {"authorization": f"Bearer {token.reveal()}"})
 
-    def _send(
-        self, server: ServerSpec, method: str, path: str, form: Mapping[str, str], headers: Mapping[str, str]
-    ) -> veeam.Answer:
+    def _send(self, server: ServerSpec, method: str, path: str, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
         url = f"/{server.api_version}/{path}"
         request = Request(method, url, {}, {**FORM, **headers}, urlencode(form).encode())
         try:
             answer = self._wire(self._app, request)
         except Unreachable:
             raise BackupServerUnavailable("no answer", reason="Timeout") from None
-        return veeam.parse(answer.status, answer.body, answer.headers.get("Retry-After"))
+        return parse(answer.status, answer.body, answer.headers, datetime.now(UTC))

@@ -16,19 +16,19 @@ from tests.simulators.microsoft import MicrosoftSimulator
 from tests.simulators.veeam import VeeamSimulator
 from vault_plugin.core.credential import Credential, Purpose, Rung
 from vault_plugin.core.documents import Document
-from vault_plugin.core.errors import StoreError, StoreUnavailable, VersionConflict
+from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.lifecycle import sign_in as signing_in
 from vault_plugin.core.lifecycle.adopt import adopt
 from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import Seen, credential_of
 from vault_plugin.core.lifecycle.publish import publish
-from vault_plugin.core.lifecycle.requests import Asked, handle
+from vault_plugin.core.lifecycle.requests import Asked, given_up, handle
 from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.policy import Do
 from vault_plugin.core.ports import D, Stored, World
 from vault_plugin.core.published import Action
 from vault_plugin.core.published import Request as Wish
-from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.sign_in import LastPoll, SignIn, SignInState
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
@@ -107,7 +107,7 @@ class Replica:
     def _begin(self) -> None:
         """Begin with nothing in memory."""
         shared = self.shared
-        self.known = False
+        self.last: LastPoll | None = None
         self.seen = Seen("", timedelta(0))
         self._seen_at = shared.clock.monotonic()
         self.published = -1
@@ -158,11 +158,15 @@ class Replica:
         return done
 
     def poll(self) -> None:
-        self.known = signing_in.poll(self.world, TENANT, known=self.known).known
+        self.last = signing_in.poll(self.world, TENANT, self.last).last
 
     def handle(self, action: Action, request_id: str) -> None:
         wish = Wish(action=action, claimed_by="alice")
-        handle(self.world, Asked(TENANT, request_id, self.shared.clock.now(), wish))
+        asked = Asked(TENANT, request_id, self.shared.clock.now(), wish)
+        try:
+            handle(self.world, asked)
+        except AuthorizationServerUnavailable as error:  # nobody waits for so long
+            given_up(self.world, asked, error)
 
     def publish(self) -> None:
         held = credential_of(self.world.store.read(Credential, TENANT), self.shared.clock.now())

@@ -25,7 +25,7 @@ from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.lifecycle.status import seen, write_status
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import Prompt, Request, Status, Token
-from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.sign_in import LastPoll, SignIn, SignInState
 from vault_plugin.core.tenants import Allowed, ServerSpec, TenantSpec
 from vault_plugin.core.timing import Policy
 from vault_plugin.microsoft.client import MicrosoftClient
@@ -72,6 +72,8 @@ class Scene:
         self.store = MemoryStore()
         #: When the server accepted something of another tenant last.
         self.others_accepted_at: datetime | None = None
+        #: What is known of the newest poll.
+        self.last: LastPoll | None = None
         ids = itertools.count(1)
         self.world = World(
             store=self.store,
@@ -115,11 +117,13 @@ class Scene:
         self.microsoft.approve(self.document(Prompt).user_code, f"admin@{ORGANIZATION}")
 
     def poll(self, *, known: bool = True) -> signing_in.Polled:
-        """Poll at the next time that is allowed."""
-        sign_in = self.document(SignIn)
+        """Poll at the next time that is allowed; not `known`: as who knows nothing of the poll before."""
+        sign_in, last = self.document(SignIn), self.last if known else None
         if sign_in.state is SignInState.PENDING:
-            self.clock.advance(max(sign_in.next_poll_at - self.clock.now(), timedelta(0)))
-        return signing_in.poll(self.world, "acme", known=known)
+            self.clock.advance(signing_in.poll_at(self.world, sign_in, last, self.clock.now()) - self.clock.now())
+        polled = signing_in.poll(self.world, "acme", last)
+        self.last = polled.last
+        return polled
 
     def complete(self) -> Step | None:
         return adopt(self.world, "acme")

@@ -92,7 +92,7 @@ def sign_in(scene: Scene, world: World) -> None:
         waiting = scene.document(SignIn)
         if waiting.state is SignInState.PENDING:
             scene.clock.advance(max(waiting.next_poll_at - scene.clock.now(), timedelta(0)))
-            signing_in.poll(world, "acme", known=False)
+            signing_in.poll(world, "acme")
             continue
         done = adopt(world, "acme")
         if done is None:

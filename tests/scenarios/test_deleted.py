@@ -183,5 +183,5 @@ def test_a_deleted_sign_in_is_polled_no_more(scene: Scene) -> None:
     scene.store.delete(SignIn, "acme")
     scene.clock.advance(timedelta(seconds=10))
 
-    assert signing_in.poll(scene.world, "acme", known=True).gone
+    assert signing_in.poll(scene.world, "acme").gone
     assert scene.ask("sign-in", "r2") == "CodeShown"

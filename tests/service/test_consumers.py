@@ -40,3 +40,25 @@ def test_an_agents_file_holds_a_token_that_works_however_often_it_rotates(deploy
 
     assert refused == []
     assert seen == sorted(seen)
+
+
+def test_after_a_removal_an_agents_file_holds_no_token_and_no_word_of_the_templates(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    """The tombstone has no access token: without the guard of README's template the file would say <no value>."""
+    deployment.server()
+    deployment.tenant()
+    deployment.start()
+    deployment.sign_in()
+    token = deployment.vault.token_for(f"{deployment.mount}-consumer", no_default_policy=False)
+    agent = Agent(tmp_path / "agent", deployment.vault.url, token, f"{deployment.mount}/data/tokens/acme")
+    try:
+        deployment.wait_for("a token in the file", agent.read, 20)
+        deployment.ask("remove")
+        deployment.wait_for("a file without it", lambda: agent.text() == "", 20)
+    finally:
+        agent.close()
+
+    tombstone = deployment.document("tokens/acme")
+    assert tombstone["revoked_at"]
+    assert not tombstone.get("access_token")

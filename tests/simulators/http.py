@@ -220,8 +220,9 @@ class Server:
                     self.connection.close()
                     return
                 log.append((request.method, request.path, response.status))
-                self.send_response(response.status)
-                for name, value in response.headers.items():
+                self.send_response_only(response.status)
+                own = {"Server": self.version_string(), "Date": self.date_time_string()}
+                for name, value in (own | response.headers).items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(response.body)))
                 self.end_headers()

@@ -53,7 +53,8 @@ class DeviceCode:
     created_at: datetime
     expires_at: datetime
     interval: float
-    polled_at: datetime | None = None
+    #: When a poll was answered last: nothing is forgiven to who asks again before the interval is over.
+    answered_at: datetime | None = None
     answer: str = ""  # approved, declined, redeemed
     account: str = ""
 
@@ -92,9 +93,15 @@ class MicrosoftSimulator:
         self.code_life = 900
         self.access_life = 3599
         self.slow_down = True
+        #: How often somebody asked too early.
+        self.slowed_down = 0
         #: "entra": old refresh tokens live on; "single": they die; "family": reuse kills the whole grant.
         self.rotation = "entra"
         self.omit_on_refresh: set[str] = set()
+        #: What becomes of a token answer before it is sent, by the grant that it answers: "device_code", "refresh_token".
+        self.alter: Callable[[str, dict[str, object]], dict[str, object]] = lambda _grant, tokens: tokens
+        #: What an error says otherwise than it usually does, by its number: ``{424242: {"suberror": "bad_token"}}``.
+        self.says: dict[int, dict[str, object]] = {}
         self.unknown_tenants: set[str] = set()
         #: Domains that were moved, and to whose directory.
         self.moved: dict[str, str] = {}
@@ -195,7 +202,11 @@ class MicrosoftSimulator:
             age = (now - code.created_at).total_seconds()
             if age >= self.auto_approve:
                 code.answer, code.account = "approved", f"admin@{tenant}"
-        polled_at, code.polled_at = code.polled_at, now
+        answered_at, code.answered_at = code.answered_at, now
+        if self.slow_down and answered_at is not None and (now - answered_at).total_seconds() < code.interval:
+            code.interval += 5
+            self.slowed_down += 1
+            return json_response(400, {"error": "slow_down", "error_description": "polling too fast"})
         if code.answer == "redeemed":
             return self._note(tenant, "device_code", presented, 70018)
         if code.answer == "declined":
@@ -203,17 +214,13 @@ class MicrosoftSimulator:
         if now >= code.expires_at:
             return self._note(tenant, "device_code", presented, 70020)
         if not code.answer:
-            fast = polled_at is not None and (now - polled_at).total_seconds() < code.interval * 0.9
-            if self.slow_down and fast:
-                code.interval += 5
-                return json_response(400, {"error": "slow_down", "error_description": "polling too fast"})
             return self._note(tenant, "device_code", presented, 70016)
         if tenant in self.blocked:
             return self._note(tenant, "device_code", presented, self.blocked[tenant])
         code.answer = "redeemed"
         grant = Grant(tenant, code.client_id, code.scope, code.account)
         self.presented.append(Presented(now, tenant, "device_code", _sha(presented), "ok"))
-        return json_response(200, self._tokens(grant, code.scope))
+        return json_response(200, self.alter("device_code", self._tokens(grant, code.scope)))
 
     def _refresh(self, tenant: str, form: dict[str, str]) -> Response:
         token = form.get("refresh_token", "")
@@ -236,7 +243,8 @@ class MicrosoftSimulator:
         grant.spent.add(token)
         self.presented.append(Presented(self.now(), tenant, "refresh_token", _sha(token), "ok"))
         tokens = self._tokens(grant, asked)
-        return json_response(200, {name: value for name, value in tokens.items() if name not in self.omit_on_refresh})
+        kept = {name: value for name, value in tokens.items() if name not in self.omit_on_refresh}
+        return json_response(200, self.alter("refresh_token", kept))
 
     def _discovery(self, tenant: str) -> Response:
         base = f"{self.base_url}/{tenant}"
@@ -300,7 +308,7 @@ class MicrosoftSimulator:
         """Return an error in Microsoft's form."""
         error, text = ERRORS.get(code, ("invalid_grant", "Something."))
         trace, stamp = str(uuid.uuid4()), self.now().strftime("%Y-%m-%d %H:%M:%SZ")
-        content = {
+        content: dict[str, object] = {
             "error": error,
             "error_description": f"AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {trace} Timestamp: {stamp}",
             "error_codes": [code],
@@ -311,7 +319,7 @@ class MicrosoftSimulator:
         }
         if code in SUBERRORS:
             content["suberror"] = SUBERRORS[code]
-        return json_response(status, content)
+        return json_response(status, {**content, **self.says.get(code, {})})
 
 
 def _sha(text: str) -> str:

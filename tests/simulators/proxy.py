@@ -2,7 +2,9 @@
 
 import contextlib
 import socket
+import ssl
 import threading
+from typing import Any
 
 from tests.simulators.sockets import hang_up, pump, read_request
 
@@ -10,10 +12,12 @@ from tests.simulators.sockets import hang_up, pump, read_request
 class TunnelProxy:
     """Listens on a loopback port; `tunnels` lists the addresses that were asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        """Listen; with `tls`, clients speak TLS to the proxy itself."""
         self.tunnels: list[str] = []
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -30,7 +34,12 @@ class TunnelProxy:
                 return
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: Any) -> None:
+        if self._tls is not None:
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:
+                return
         with client, client.makefile("rb") as stream:
             method, address = read_request(stream)
             if method != "CONNECT":

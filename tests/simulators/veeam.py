@@ -5,6 +5,7 @@ import hashlib
 import json
 import secrets
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from tests.simulators.http import Request, Response, json_response
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SETTINGS = {
     "antiforgery_always_off", "assertion_once", "check_assertion_age", "error_shape", "old_access", "operators_only",
-    "other_sessions", "refresh_life", "refresh_tokens", "reject_assertions", "sick", "throttle", "token_life",
+    "other_sessions", "refresh_life", "refresh_tokens", "reject_assertions", "sick", "throttle", "throttle_logouts", "token_life",
 }  # fmt: skip
 WINDOWS = (("second", 1), ("minute", 60), ("hour", 3600))
 
@@ -62,6 +63,11 @@ class VeeamSimulator:
         self.old_access = "alive"
         #: What a login does to the access tokens of the organization's other sessions: "alive" or "dies".
         self.other_sessions = "alive"
+        #: What VB365 calls an organization by now, and its id, where they aren't as they were at first.
+        self.renamed: dict[str, str] = {}
+        self.organization_ids: dict[str, object] = {}
+        #: Tokens are known, and may not ask for their organization.
+        self.denies_organization = False
         #: API calls are for restore operators only: every token is refused.
         self.operators_only = False
         self.assertion_once = False
@@ -69,10 +75,14 @@ class VeeamSimulator:
         self.reject_assertions = False
         #: It answers "Invalid credential" to everybody, whatever is presented.
         self.sick = False
+        #: Nobody documents whether the assertion must hold a refresh token.
+        self.wants_refresh_token = True
         self.antiforgery_always_off = False
         #: "" as the version does; "empty", "html", "oauth", "rest".
         self.error_shape = ""
         self.throttle: dict[str, int] = {}
+        #: Logouts are counted with the calls to the token endpoint (a rule that contains its path).
+        self.throttle_logouts = False
         self.passwords = {"admin": "admin"}
         self.presented: list[Presented] = []
         self.issued: set[str] = set()
@@ -106,11 +116,15 @@ class VeeamSimulator:
         with self._lock:
             return self._session_of(access_token) is not None
 
-    def hold(self, organization: str, refresh_token: str, version: int = 8) -> None:
-        """Know a session that was begun before, by its refresh token."""
+    def hold(
+        self, organization: str, refresh_token: str, version: int = 8, *, access: str = "", until: datetime = datetime.min
+    ) -> None:
+        """Know a session that was begun before, by its refresh token, and by an access token that lives until then."""
         with self._lock:
             session = self._session(organization, version, antiforgery=False)
             session.current_refresh = refresh_token
+            if access:
+                session.access[access] = until
             self._by_refresh[refresh_token] = session
 
     def revoke_all(self) -> None:
@@ -149,7 +163,8 @@ class VeeamSimulator:
             assertion = json.loads(text)
         except ValueError:
             assertion = None
-        good = isinstance(assertion, dict) and assertion.get("access_token") and assertion.get("refresh_token")
+        good = isinstance(assertion, dict) and assertion.get("access_token")
+        good = good and (assertion.get("refresh_token") or not self.wants_refresh_token)
         good = good and organization in self.organizations and not self.reject_assertions
         if good and self.check_assertion_age:
             good = self._alive(str(assertion["access_token"]))
@@ -255,15 +270,24 @@ class VeeamSimulator:
         ):
             return Response(401)
         if request.method == "POST" and rest == "token/logout" and version >= 7:
+            if self.throttle_logouts and (refused := self._throttled(request)) is not None:
+                return refused
             session.dead = True
             return Response(204 if version >= 8 else 200)
         if request.method == "GET" and rest == "organization" and session.organization:
-            return json_response(200, {"id": "1", "name": session.organization, "type": "Office365", "isBackedup": True})
+            return self._organization(session.organization)
         if request.method == "GET" and rest == "serviceinstance":
             return json_response(200, {"installationId": "00000000-0000-0000-0000-000000000000", "version": "8.0.0.1"})
         if request.method == "GET" and rest == "restoresessions":
             return json_response(200, {"offset": 0, "limit": 30, "results": []})
         return Response(404)
+
+    def _organization(self, name: str) -> Response:
+        if self.denies_organization:
+            return json_response(403, {"message": "Access denied", "errorCode": "ResourceAccessDenied", "stackTrace": None})
+        shown: dict[str, object] = {"name": self.renamed.get(name, name), "type": "Office365", "isBackedup": True}
+        known = self.organization_ids.get(name, str(uuid.uuid5(uuid.NAMESPACE_DNS, name)))
+        return json_response(200, shown if known is None else shown | {"id": known})
 
     def _session_of(self, token: str) -> Session | None:
         now = self.now()

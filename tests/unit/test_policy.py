@@ -1,5 +1,6 @@
 """When, what next, and why."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure, Purpose, Rung
 from vault_plugin.core.facts import UNKNOWN
+from vault_plugin.core.findings import Findings
 from vault_plugin.core.ladder import full_ladder, taken_over, wanted
 from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.policy import Action, Do, View, next_action
@@ -61,6 +63,19 @@ def attempt(**more: Any) -> Attempt:
 
 def failure(rung: Rung = Rung.REFRESH, age: timedelta = timedelta(0), verdict: str = "") -> Failure:
     return Failure(at=NOW - age, rung=rung, reason="ServerError", text="500", verdict=verdict)
+
+
+@pytest.mark.parametrize("age", [timedelta(0), MINUTE])
+def test_a_failed_renewal_holds_back_no_refresh_that_is_due(age: timedelta) -> None:
+    """Microsoft's trouble binds Microsoft's rung only."""
+    failed = failure(Rung.REASSERT, age)
+    due = next_action(view(credential(pair=pair(age=50 * MINUTE), failures=(failed,))), NOW, POLICY)
+    assert (due.do, due.ladder[0]) == (Do.ATTEMPT, Rung.REFRESH)
+
+    doubtful = credential(pair=pair(age=50 * MINUTE, doubtful=True), assertion=assertion(2 * HOUR), failures=(failed,))
+    assert next_action(view(doubtful), NOW, POLICY).reason is Reason.BACKING_OFF
+    erred = credential(pair=pair(age=50 * MINUTE), failures=(failure(), failed))
+    assert next_action(view(erred), NOW, POLICY).reason is Reason.BACKING_OFF
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
@@ -273,3 +288,34 @@ def test_a_hold_is_never_until_now() -> None:
 
     nothing = credential(state=State.BLOCKED, pair=None, assertion=assertion(2 * HOUR, refreshable=False))
     assert next_action(view(nothing.replace(since=NOW - HOUR)), NOW, POLICY).at is None
+
+
+def test_a_dead_token_is_due_at_once_by_a_new_session() -> None:
+    """Its own, or all of its server's: as if it had expired when that was found."""
+    found = Findings(dead=1, dead_at=NOW)
+    for held, facts in (
+        (credential(generation=1, findings=found), UNKNOWN),
+        (credential(generation=1), replace(UNKNOWN, lost_before=NOW + MINUTE)),
+    ):
+        asked = view(held, facts=facts)
+        assert asked.due_at(POLICY) == facts.dead_since(held)
+        action = next_action(asked, NOW + MINUTE, POLICY)
+        assert (action.do, action.reason) == (Do.ATTEMPT, Reason.DUE)
+        assert action.ladder == (Rung.EXCHANGE, Rung.REASSERT, Rung.REFRESH)
+
+
+def test_what_was_found_of_a_token_says_nothing_of_its_successor() -> None:
+    """Nor of a session that was begun since, nor what a clock noted that was set back meanwhile."""
+    lost = replace(UNKNOWN, lost_before=NOW)
+    assert UNKNOWN.dead_since(credential(generation=2, findings=Findings(dead=1, dead_at=NOW))) is None
+    assert lost.dead_since(credential(generation=1)) is None
+    assert lost.dead_since(credential(generation=1, pair=pair(age=MINUTE))) == NOW
+    assert lost.by(NOW - MINUTE).dead_since(credential(generation=1, pair=pair(age=HOUR))) is None
+    assert UNKNOWN.learn("a", credential(findings=Findings(sessions_lost_at=NOW))).lost_before == NOW
+
+
+def test_a_dead_token_whose_exchange_fails_is_tried_again_soon() -> None:
+    """Its remaining life is nothing: it is backed off from as if it had expired."""
+    held = credential(generation=1, failures=(failure(Rung.EXCHANGE),), findings=Findings(dead=1, dead_at=NOW))
+    action = next_action(view(held), NOW, POLICY)
+    assert action.at == NOW + timedelta(seconds=5)

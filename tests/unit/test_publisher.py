@@ -70,3 +70,15 @@ def settled(scheduler: Scheduler, state: State) -> None:
                 break
         waiting.wait(0.01)
     assert status(scheduler) is state
+
+
+def test_the_sweep_publishes_what_an_outage_left_unpublished(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nobody else's: neither what stands already, nor what is yet to be read for the first time."""
+    asked: list[str] = []
+    monkeypatch.setattr(scheduler.timers, "at", lambda _when, _name, _action, _executor, name: asked.append(name))
+    scheduler.memory.update("missing", generation=2, published=1)
+    scheduler.memory.update("stands", generation=2, published=2)
+    scheduler.memory.update("unread", generation=2, published=-1)
+    scheduler.publisher.publish_missing()
+
+    assert asked == ["missing"]

@@ -14,7 +14,8 @@ from scheduler.lanes import Lanes
 from scheduler.metrics import Metrics
 from scheduler.planned import Memory
 from scheduler.publisher import Publisher
-from scheduler.rotations import RENEWALS, Rotations
+from scheduler.renewals import RENEWALS
+from scheduler.rotations import Rotations
 from scheduler.timers import Timers
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
@@ -58,13 +59,13 @@ class Scheduler:
         )  # fmt: skip
         metrics = Metrics()
         self.timers = Timers(dict.fromkeys(("lanes", "microsoft", "vault", "timers"), 1))
-        self.lanes = Lanes(lambda _: SERVER, self.clock, self.timers, lambda: self.leads)
+        self.lanes = Lanes(lambda _: SERVER, self.clock, self.timers, lambda: self.leads, lambda _: None)
         self.publisher = Publisher(world, self.timers, metrics, self.memory, lambda _: timedelta(0))
         self.rotations = Rotations(world, metrics, self.memory, self.lanes, self.publisher)
 
     def planned(self, name: str) -> Entry | None:
         """Return what the lane has planned for this credential."""
-        return self.lanes.of("vbr")._lane._entries.get(name)
+        return self.lanes.of("vbr")._lane.queue.entries.get(name)
 
     def stop(self) -> None:
         self.lanes.stop()
@@ -115,10 +116,10 @@ def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(sche
     scheduler.rotations.load("acme")
     gate = threading.Event()
     for _ in range(RENEWALS):
-        scheduler.rotations._microsoft.submit(gate.wait)
+        scheduler.rotations._renewals._threads.submit(gate.wait)
     scheduler.lanes.of("vbr").drop("acme")
     assert not scheduler.rotations._work(Entry("acme", now, pair.expires_at)).called
-    assert "acme" in scheduler.rotations._queued
+    assert scheduler.rotations._renewals.waits("acme")
     assert scheduler.planned("acme") is not None, "the pair stays planned at Veeam"
     scheduler.lanes.of("vbr").drop("acme")
 
@@ -132,6 +133,37 @@ def test_a_renewal_that_waited_until_its_pair_was_due_goes_back_to_the_lane(sche
     while (planned := scheduler.lanes.of("vbr").state()).waiting == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert planned.waiting == 1
-    assert not scheduler.rotations._queued
+    assert not scheduler.rotations._renewals.waits("acme")
     scheduler.rotations.stop()
     assert scheduler.store.reads - before <= 5
+
+
+def test_journals_refill_the_lane_of_a_restart(scheduler: Scheduler) -> None:
+    """Five calls of the last minute stand in the documents: the next one waits for its place, whatever is due."""
+    now, secret = scheduler.clock.now(), Secret("x")
+    pair = TokenPair(access_token=secret, refresh_token=secret, issued_at=now - 59 * MINUTE, expires_at=now + MINUTE)
+    for number in range(5):
+        held = Credential(
+            since=now, state=State.ACTIVE, reason=Reason.REFRESHED, generation=1, binding=bind(f"t{number}", TENANT), pair=pair,
+            calls=(now - 30 * MINUTE, now - timedelta(seconds=number * 10)),
+        )  # fmt: skip
+        scheduler.store.write(f"t{number}", held, cas=0)
+        scheduler.rotations.load(f"t{number}", remember=True)
+    lane = scheduler.lanes.of("vbr")._lane
+
+    assert lane.begin(now, scheduler.clock.monotonic()) is None
+    wait = lane.wake_in(now, scheduler.clock.monotonic())
+    assert wait is not None
+    assert timedelta(seconds=20) < wait <= timedelta(seconds=61), "the oldest of the five, its answer as late as may be"
+
+
+def test_a_session_that_is_ended_outside_the_lane_has_its_place(scheduler: Scheduler) -> None:
+    """A revocation's logout waits for no place, and takes one: the next call comes a second later."""
+    now = scheduler.clock.now()
+    scheduler.memory.update("acme", server="vbr")
+    scheduler.rotations.logged_out("acme")
+    lane = scheduler.lanes.of("vbr")._lane
+    lane.put(Entry("initech", now, now + MINUTE))
+
+    assert lane.begin(now, scheduler.clock.monotonic()) is None
+    assert lane.wake_in(now, scheduler.clock.monotonic()) == timedelta(seconds=1.05)

@@ -12,6 +12,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.memory_store import MemoryStore
 from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.tenants import TenantSpec, bind
+from vault_plugin.core.timing import Policy
 
 SECOND = timedelta(seconds=1)
 INTERVAL = 5 * SECOND
@@ -33,7 +34,7 @@ def test_a_clock_that_is_set_plans_no_poll_late(step: timedelta, wait: timedelta
     store.write("acme", pending, cas=0)
     publisher: Any = SimpleNamespace(saw=lambda *_: None, tell=lambda *_: None)
     timers: Any = SimpleNamespace(at=lambda when, *_: planned.append(when))
-    world: Any = SimpleNamespace(clock=clock, store=store, versions={})
+    world: Any = SimpleNamespace(clock=clock, store=store, versions={}, instance="me:1", policy=Policy())
     rotations: Any = None
     sign_ins = SignIns(world, timers, Metrics(), rotations, publisher, lambda: True)
 

@@ -201,6 +201,8 @@ def test_a_term_asks_for_turns_only_while_the_server_rejects_everybody() -> None
     assert memory.turn("acme", first) is None
 
     memory.saw("globex", second, timedelta(0))
+    for name in ("acme", "globex"):
+        memory.update(name, waits_turn=True)
     assert memory.turn("acme", first) == NOW - MINUTE
     assert memory.turn("globex", second) == NOW
 

@@ -162,7 +162,7 @@ def test_requests_go_through_the_proxy_that_is_set(served: Server, authority: Au
     assert trouble(VAULT_ADDR=served.url, VAULT_PROXY_ADDR=proxy.url).reason == "CertificateNotTrusted"
     for address in (served.url, "http://vault.example:8200"):
         error = trouble(VAULT_ADDR=address, VAULT_PROXY_ADDR="http://127.0.0.1:1")
-        assert (error.reason, "VAULT_PROXY_ADDR" in error.remedy()) == ("ProxyError", True)
+        assert (error.reason, "VAULT_PROXY_ADDR" in error.remedy()) == ("ProxyUnreachable", True)
     proxy.close()
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vault_plugin.cli import exits, plan, register, server, sign_in, status, tenant
+from vault_plugin.cli import exits, plan, register, report, server, sign_in, status, tenant
 from vault_plugin.cli.session import Options, begin, form, given, mount_path
 from vault_plugin.core.errors import ConfigurationError, Error
 
@@ -27,6 +27,7 @@ app.command("cancel")(sign_in.cancel)
 app.command("status")(status.status)
 app.command("rotate")(status.rotate)
 app.command("token")(status.token)
+app.command("report")(report.report)
 app.command("plan")(plan.plan)
 app.command("register")(register.register)
 app.command("unwrap")(register.unwrap)

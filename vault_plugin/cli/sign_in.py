@@ -13,7 +13,7 @@ from rich.panel import Panel
 from vault_plugin.cli import output
 from vault_plugin.cli.exits import Failed, TimedOut
 from vault_plugin.cli.session import Format, Session, TenantName, form, pause
-from vault_plugin.cli.waiting import await_request, event, patiently, progress
+from vault_plugin.cli.waiting import WAITING, await_request, event, patiently, progress
 from vault_plugin.core.errors import NotFound
 from vault_plugin.core.lifecycle.status import UNPROVED
 from vault_plugin.core.names import check_name
@@ -45,8 +45,8 @@ def sign_in(
     session = Session()
     session.tenant(name)
     request_id = session.post(name, "sign-in", reason=reason)
-    with progress(f"asking Microsoft for a code for {name} ..."):
-        asked = await_request(session, name, request_id)
+    with progress(f"asking Microsoft for a code for {name} ...") as tell:
+        asked = await_request(session, name, request_id, tell=tell)
         prompt = _prompt(session, name)
     if prompt is None:
         _go_on(session, name, no_wait=no_wait)
@@ -152,14 +152,16 @@ class _Watch:
         if status is not None and seen is not None and seen.state == "approved":
             self._approved(status, seen)
         else:
-            self._pending(status)
+            self._pending(status, seen)
         return False
 
-    def _pending(self, status: Status | None) -> None:
+    def _pending(self, status: Status | None, seen: SignInStatus | None) -> None:
         if status is not None:
             self._old_error = status.last_error
         expires_at = self._prompt.expires_at
-        self._say("pending", f"waiting for the person; the code expires {output.ago(expires_at)}", "")
+        trouble = seen.text if seen is not None else ""
+        waiting = f"waiting for the person; the code expires {output.ago(expires_at)}"
+        self._say("pending", f"{waiting}. {trouble}" if trouble else waiting, trouble)
         if expires_at is not None and datetime.now(UTC) > expires_at + EXPIRED_FOR:
             remedy = f"See that the service runs: its /readyz and its log. Then sign in again: vb365 sign-in {self._name}."
             raise TimedOut("the code expired, and the service doesn't tell how the sign-in ended", remedy=remedy)
@@ -194,8 +196,8 @@ def _tell_end(session: Session, name: str, prompt: Prompt | None = None) -> None
         raise Failed("the service shows no sign-in", remedy=f"Look at: vb365 status {name}.")
     if prompt is not None and ended.id != prompt.sign_in_id:
         raise Failed("a newer sign-in took the place of this one", remedy=f"Look at: vb365 status {name}.")
-    if ended.outcome == SIGNED_IN and status.state != State.BLOCKED and status.text != UNPROVED:
-        _tell_success(name, status)
+    if ended.outcome == SIGNED_IN and status.state != State.BLOCKED and UNPROVED not in status.text:
+        _tell_success(name, status, ended)
         return
     if ended.outcome == SIGNED_IN:
         raise Failed(f"signed in, but {status.text}", reason=status.reason, remedy=status.remedy)
@@ -203,14 +205,17 @@ def _tell_end(session: Session, name: str, prompt: Prompt | None = None) -> None
     raise Failed(f"{ended.outcome or ended.state}: {ended.text}{trace}", reason=ended.outcome, remedy=ended.remedy)
 
 
-def _tell_success(name: str, status: Status) -> None:
+def _tell_success(name: str, status: Status, ended: SignInStatus) -> None:
     until = output.ago(status.expires_at)
     account = f" as {status.account}" if status.account else ""
     message = f"Signed in{account}. {name} has a token that expires {until}; it is kept fresh from now on."
     if form() == "json":
-        event("signed_in", tenant=name, account=status.account, expires_at=status.expires_at, generation=status.generation)
-    else:
-        print(message)
+        shown = {"account": status.account, "expires_at": status.expires_at, "generation": status.generation}
+        event("signed_in", tenant=name, **shown, text=ended.text, remedy=ended.remedy)
+        return
+    print(message)
+    if ended.text:
+        output.warn(f"{ended.text}. {ended.remedy}".strip())
 
 
 def cancel(name: TenantName, format_: Format = "") -> None:
@@ -225,9 +230,11 @@ def cancel(name: TenantName, format_: Format = "") -> None:
             f"It goes on by itself: vb365 status {name}. To stop it: vb365 tenant pause {name}, or vb365 tenant remove {name}."
         )
         raise NotFound(f"the sign-in for {name} is approved already and can't be cancelled", reason="Approved", remedy=remedy)
-    if pending is None or pending.state != "pending":
+    waits = [entry.id for entry in status.requests if entry.outcome == WAITING and entry.action == "sign-in"] if status else []
+    wanted = pending.id if pending is not None and pending.state == "pending" else waits[-1] if waits else ""
+    if not wanted:
         raise NotFound(f"no sign-in is pending for {name}", remedy=f"Look at: vb365 status {name}.")
-    request_id = session.post(name, "cancel", sign_in_id=pending.id)
+    request_id = session.post(name, "cancel", sign_in_id=wanted)
     with progress("cancelling ..."):
         await_request(session, name, request_id)
     output.done(f"sign-in for {name} cancelled", name=name, outcome="cancelled", at=datetime.now(UTC))

@@ -13,9 +13,11 @@ from vault_plugin.cli.session import Format, Session, TenantName, form
 from vault_plugin.cli.waiting import await_state
 from vault_plugin.core.documents import parse_duration
 from vault_plugin.core.errors import ConfigurationError, DocumentMalformed
-from vault_plugin.core.names import check_name
+from vault_plugin.core.names import check_name, fill
+from vault_plugin.core.organizations import is_alias, trouble
+from vault_plugin.core.scopes import OFFLINE_ACCESS, asks_for_refresh, is_veeams
 from vault_plugin.core.states import State
-from vault_plugin.core.tenants import TenantSpec
+from vault_plugin.core.tenants import TenantSpec, bind
 from vault_plugin.core.tenants import organization as organization_of
 from vault_plugin.core.timing import Policy, budget_left
 
@@ -75,10 +77,35 @@ def set_(
     if stored.document is None and not organization and "." not in name:
         remedy = "Give --organization contoso.onmicrosoft.com, in the exact case that VB365 shows."
         raise ConfigurationError(f"{name!r} is no organization's name", remedy=remedy)
+    _check_form(name, tenant, stored.document)
     _check_server(session, name, tenant, stored.document)
     _save(session, name, tenant, stored.version, stored.document)
     if malformed:
         output.warn(f"{malformed}. It was replaced.")
+
+
+def _check_form(name: str, tenant: TenantSpec, old: TenantSpec | None) -> None:
+    """See that the organization is one and that a refresh token is asked for; warn about what may not be taken.
+
+    What stood already is warned about: it must not keep anybody from changing something else.
+    """
+    binding, before = bind(name, tenant), bind(name, old) if old else None
+    text, remedy = trouble(binding.organization, binding.authority)
+    remedy = fill(remedy, tenant=name)
+    if is_alias(binding.organization) and (before is None or before.organization != binding.organization):
+        raise ConfigurationError(text, reason="OrganizationNotAllowed", remedy=remedy)
+    if text:
+        output.warn(f"{text}. {remedy}")
+    if before is not None and before.scope == binding.scope:
+        return
+    if not asks_for_refresh(binding.scope):
+        text = f"the scope doesn't ask for {OFFLINE_ACCESS}: without a refresh token VB365 takes no sign-in for long"
+        raise ConfigurationError(text, reason="ScopeNotAllowed", remedy=f'Add it: --scope "{binding.scope} {OFFLINE_ACCESS}".')
+    if not is_veeams(binding.scope, binding.authority):
+        output.warn(
+            "this scope is none that Veeam's page names (one Directory and one User permission, and offline_access). "
+            "The service takes it if VB365_CLIENTS lists it: scope:..., or scope:* for any."
+        )
 
 
 def _check_server(session: Session, name: str, tenant: TenantSpec, old: TenantSpec | None) -> None:

@@ -19,6 +19,10 @@ R = TypeVar("R")
 #: The mailbox is emptied every 2 s: after this nobody is there.
 PICKED_UP_WITHIN = 20.0
 ROTATED_WITHIN = 180.0
+#: A request that waits for Microsoft is answered within 10 minutes, by whatever outcome.
+ANSWERED_WITHIN = 660.0
+#: Picked up, and not answered yet: its text says for what it waits.
+WAITING = "Waiting"
 REFUSALS = ("Refused", "Failed", "Expired")
 
 
@@ -40,19 +44,50 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
         yield spinner.update
 
 
-def await_request(session: Session, name: str, request_id: str, *, within: float = PICKED_UP_WITHIN) -> RequestStatus:
-    """Wait until the service has answered a request, and return its outcome.
+def await_request(
+    session: Session,
+    name: str,
+    request_id: str,
+    *,
+    within: float = PICKED_UP_WITHIN,
+    tell: Callable[[str], None] = lambda _text: None,
+) -> RequestStatus:
+    """Wait until the service has answered a request, and return its outcome. `tell` is told for what it waits meanwhile.
 
     Raises:
-        TimedOut: nobody picked it up.
+        TimedOut: nobody picked it up, or it waits for longer than anybody does.
         Failed: it was refused; says why.
     """
     outcome = _look(session, name, lambda status: _outcome(status, request_id), within)
     if outcome is None:
         remedy = "See that the service runs: its /readyz and its log. The request stays in the mailbox."
         raise TimedOut(f"no service picked the request up within {within:.0f} s", remedy=remedy)
+    if outcome.outcome == WAITING:
+        outcome = _await_answer(session, name, outcome, tell)
     if outcome.outcome in REFUSALS:
         raise Failed(f"{outcome.action} {outcome.outcome.lower()}: {outcome.text}", reason=outcome.outcome)
+    return outcome
+
+
+def _await_answer(session: Session, name: str, waits: RequestStatus, tell: Callable[[str], None]) -> RequestStatus:
+    """Wait for the answer to a request that was picked up. Raises as `await_request`."""
+    said = ""
+
+    def answered(status: Status) -> RequestStatus | None:
+        nonlocal said, waits
+        found = _outcome(status, waits.id) or waits
+        if found.outcome != WAITING:
+            return found
+        waits = found
+        if found.text != said:
+            said = found.text
+            tell(said)
+            event("waiting", text=said)
+        return None
+
+    outcome = _look(session, name, answered, ANSWERED_WITHIN)
+    if outcome is None:
+        raise TimedOut(f"picked up, and not answered yet: {waits.text}", remedy=f"It goes on: vb365 status {name}.")
     return outcome
 
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import ClassVar, Final
 
 from vault_plugin.core.documents import Document, Part, Timestamp
+from vault_plugin.core.findings import Findings
 from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.secret import Secret
@@ -61,6 +62,8 @@ class Assertion(Part):
     refreshable: bool
     signed_in_at: Timestamp
     account: str = ""
+    #: Scopes that were asked for and that Microsoft didn't grant, in our own words; `offline_access` for a refresh token.
+    lacks: tuple[str, ...] = ()
 
 
 class Rejected(Part):
@@ -161,6 +164,7 @@ class Credential(Document):
     proved: int = 0
     proved_at: Timestamp | None = None
     disproved: int = 0
+    findings: Findings = Findings()
     probes: tuple[Probe, ...] = ()
     #: ID of the request that asked for a rotation now.
     requested: str = ""
@@ -239,14 +243,10 @@ class Credential(Document):
         answered = moved._tried if event is Event.DEFERRED else moved._answered
         return answered("Failed" if failure else "Done", text, now).replace(attempt=None, failures=failures, last_error=failure)
 
-    def proven(self, probe: Probe | None, now: datetime) -> "Credential":
-        """Note that the stored pair's access token works, and what was seen of the one before."""
-        probes = (*(old for old in self.probes if old.rung is not probe.rung), probe) if probe else self.probes
-        return self.replace(proved=self.generation, proved_at=now, probes=probes)
-
     def disproven(self, generation: int, failure: Failure, reason: Reason, now: datetime) -> "Credential":
         """Note that this generation's access token doesn't do what it must: nobody is to read it, nor one after it unproved."""
-        noted = self.replace(disproved=max(self.disproved, generation))
+        findings = self.findings.disproved(reason, again=self.distrusted)
+        noted = self.replace(disproved=max(self.disproved, generation), findings=findings)
         if self.state is not State.ACTIVE or self.generation != generation:
             return noted  # whatever goes on meanwhile ends as it ends
         return noted._moved(Event.DISPROVED, reason, now).replace(last_error=failure)
@@ -261,6 +261,7 @@ class Credential(Document):
             failures=(),
             session="",
             generation=self.generation + 1,
+            findings=self.findings.elsewhere(),
         )
 
     def rejected_again(self, now: datetime) -> "Credential":

@@ -12,11 +12,11 @@
     │   ├── TenantAdminRequired            an admin of the tenant must change something
     │   ├── ClientRejected                 our registration or settings are wrong
     │   └── AuthorizationServerUnavailable try again later; .retry_after
-    ├── BackupServerError                  Veeam; .status, never a body
-    │   ├── TokenRejected                  Veeam's verdict on what was sent
+    ├── BackupServerError                  Veeam; .status .sent, never a body
+    │   ├── TokenRejected                  Veeam's own verdict on what was sent; .about .sure
     │   ├── EndpointRefused                wrong version or address: an admin must change the server's settings
-    │   ├── BackupServerFaulty             answered, but not usable: this credential tries again
-    │   └── BackupServerUnavailable        not answered, 502 to 504 or 429: the whole server waits; .retry_after
+    │   ├── BackupServerFaulty             answered, but no verdict: this credential tries again
+    │   └── BackupServerUnavailable        not answered, 502 to 504, 52x or 429: the whole server waits; .retry_after
     ├── StoreError                         Vault
     │   ├── StoreDenied                    policy or login
     │   ├── StoreUnavailable               sealed, away, slow: try again
@@ -28,6 +28,7 @@ A message never contains a body, a header, a query or a token.
 """
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -94,6 +95,7 @@ class AuthorizationServerError(Error):
         retry_after: timedelta | None = None,
         confirm: bool = False,
         sent: bool = True,
+        answered: bool = True,
     ) -> None:
         """Take the parts of the error answer; `confirm` marks a verdict that counts only when seen twice over minutes."""
         super().__init__(message, reason=reason, remedy=remedy)
@@ -104,6 +106,8 @@ class AuthorizationServerError(Error):
         self.confirm = confirm
         #: False: the request never left us.
         self.sent = sent
+        #: False: nothing came back, neither Microsoft's answer nor that of anything in front of it.
+        self.answered = answered
 
 
 class GrantRejected(AuthorizationServerError):
@@ -128,7 +132,10 @@ class AuthorizationServerUnavailable(AuthorizationServerError):
     """Timeout, connection error, 429, 5xx or throttling: nothing is judged, try again."""
 
     retryable = True
-    default_remedy = "Nothing to do: it is tried again."
+    default_remedy = (
+        "Nothing to do: it is tried again. If it stays for an hour, look at Microsoft's service health "
+        "(https://status.cloud.microsoft), and give Microsoft's support the trace id."
+    )
 
 
 class BackupServerError(Error):
@@ -144,15 +151,44 @@ class BackupServerError(Error):
         remedy: str = "",
         status: int | None = None,
         retry_after: timedelta | None = None,
+        sent: bool = True,
     ) -> None:
         """Take the HTTP status, if there was an answer, and the time the server asked us to wait."""
         super().__init__(message, reason=reason, remedy=remedy)
         self.status = status
         self.retry_after = retry_after
+        #: False: the request never left us, so that the server's throttle can't have counted it.
+        self.sent = sent
+
+
+class About(StrEnum):
+    """What an answer judges."""
+
+    SENT = "sent"
+    """The refresh token, assertion or access token that was sent."""
+    CALL = "call"
+    """That this call was made here, whatever was sent."""
+    NOTHING = "nothing"
 
 
 class TokenRejected(BackupServerError):
-    """Veeam's verdict (400, 401 or 403) on the assertion, the refresh token or the access token."""
+    """Veeam's own verdict on the assertion, the refresh token or the access token; about a *call*, the token is known."""
+
+    def __init__(  # noqa: PLR0913 - the fields of Veeam's verdict, all by keyword
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        remedy: str = "",
+        status: int | None = None,
+        retry_after: timedelta | None = None,
+        about: About = About.SENT,
+        sure: bool = True,
+    ) -> None:
+        """Take what is judged; not `sure` is what something in front of VB365 could have answered just so."""
+        super().__init__(message, reason=reason, remedy=remedy, status=status, retry_after=retry_after)
+        self.about = about
+        self.sure = sure
 
     default_remedy = (
         "Check on the VB365 server: tenant authentication is enabled, the organization's name has exactly this case, "
@@ -167,14 +203,14 @@ class EndpointRefused(BackupServerError):
 
 
 class BackupServerFaulty(BackupServerError):
-    """The server answered something that can't be used (5xx, HTML, JSON without tokens): not a verdict."""
+    """What was answered can't be used (5xx, JSON without tokens), or isn't VB365's own (a gateway's, a page): not a verdict."""
 
     retryable = True
     default_remedy = "Nothing to do: it is tried again. If it stays, look at Veeam.Archiver.REST_*.log on the server."
 
 
 class BackupServerUnavailable(BackupServerError):
-    """No answer, 502 to 504, or 429: the whole server waits."""
+    """No answer, 502 to 504, 520 to 530, or 429: the whole server waits."""
 
     retryable = True
     default_remedy = "Check that the server is up, reachable and trusted: vb365 server show SERVER."

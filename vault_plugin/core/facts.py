@@ -25,6 +25,9 @@ class ServerFacts:
     #: When it accepted somebody first after it had rejected everybody.
     recovered_at: datetime | None = None
 
+    #: Two tenants' tokens were found dead: sessions that were begun before this are lost.
+    lost_before: datetime | None = None
+
     def learn(self, name: str, credential: Credential) -> "ServerFacts":
         """Return the facts with what this credential tells."""
         accepted_at = _later(self.accepted_at, credential.last_rotation_at)
@@ -46,6 +49,7 @@ class ServerFacts:
         return replace(
             self,
             accepted_at=accepted_at,
+            lost_before=_later(self.lost_before, credential.findings.sessions_lost_at),
             proved_at=_later(self.proved_at, credential.proved_at),
             probes=probes,
             rejected=standing,
@@ -59,6 +63,19 @@ class ServerFacts:
         A tenant that it rejected while it accepted another one doesn't count until it is accepted again.
         """
         return len(self.rejected) >= EVERYONE
+
+    def by(self, now: datetime) -> "ServerFacts":
+        """Return the facts without what lies in the future: it was noted before the clock was set back."""
+        return replace(self, lost_before=None) if self.lost_before is not None and self.lost_before > now else self
+
+    def dead_since(self, credential: Credential) -> datetime | None:
+        """Return when the stored access token was found dead, itself or with all others of the server's; None if it wasn't."""
+        pair, findings = credential.pair, credential.findings
+        if pair is None:
+            return None
+        if findings.dead == credential.generation:
+            return findings.dead_at
+        return self.lost_before if self.lost_before is not None and pair.issued_at < self.lost_before else None
 
     def old_alive_after(self, rung: Rung) -> bool | None:
         """Tell whether the old access token lives on after this rung; None if nobody knows."""

@@ -13,17 +13,29 @@ def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tu
     where Veeam has refused it; only a grant that Microsoft has called dead goes behind it.
     """
     rungs = []
-    if credential.assertion is not None and credential.assertion.expires_at > now:
+    assertion, pair = credential.assertion, credential.pair
+    if assertion is not None and assertion.expires_at > now:
         rungs.append(Rung.EXCHANGE)
-    if credential.assertion is not None and credential.assertion.refreshable:
+    if assertion is not None and assertion.refreshable and not _renewed_in_vain(credential, now):
         rungs.append(Rung.REASSERT)
-    pair = credential.pair
     if pair is not None:
-        last = facts.wants_new_session or pair.refresh_goes_last
+        doubtful = pair.doubtful or facts.dead_since(credential) is not None
+        last = facts.wants_new_session or doubtful or pair.refresh_goes_last
         rungs.insert(len(rungs) if last else 0, Rung.REFRESH)
-        if grant_is_dead(credential.last_error) and not pair.doubtful:
+        if grant_is_dead(credential.last_error) and not doubtful:
             rungs.sort(key=lambda rung: rung is Rung.REASSERT)
     return tuple(rungs)
+
+
+def _renewed_in_vain(credential: Credential, now: datetime) -> bool:
+    """Tell whether Veeam has rejected the assertion as it is, while that lives: another renewal would bring nothing new."""
+    assertion, rejected = credential.assertion, credential.rejected
+    return (
+        assertion is not None
+        and rejected is not None
+        and assertion.expires_at > now
+        and rejected.since <= assertion.obtained_at <= rejected.at
+    )
 
 
 def stuck(credential: Credential) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from vault_plugin.core import ladder
-from vault_plugin.core.credential import Assertion, Credential, Purpose, Rung
+from vault_plugin.core.credential import AT_VEEAM, Assertion, Credential, Purpose, Rung
 from vault_plugin.core.deleted import said_of
 from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.states import Reason, State
@@ -71,13 +71,15 @@ class View:
         if pair is None:
             return None
         at = due_at(self.name, self.credential.generation, pair, self.reread, policy, late=self.facts.kills_old)
-        return at - self.set_back
+        return self.facts.dead_since(self.credential) or at - self.set_back
 
     def hurries(self, now: datetime, policy: Policy) -> bool:
         """Tell whether less than half of the overlap is left."""
         pair = self.credential.pair
         if pair is None:
             return False
+        if self.facts.dead_since(self.credential) is not None:
+            return True
         return pair.expires_at - now < overlap(pair.life, self.reread, policy, late=self.facts.kills_old) / 2
 
 
@@ -208,10 +210,14 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
 
 def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
     credential, pair = view.credential, view.credential.pair
-    if pair is None or not credential.failures:
+    failures = credential.failures
+    rungs = ladder.wanted(credential, now, view.facts, hurried=view.hurries(now, policy))
+    if rungs and rungs[0] in AT_VEEAM:  # Microsoft's trouble binds Microsoft's rung only
+        failures = tuple(failure for failure in failures if failure.rung in AT_VEEAM)
+    if pair is None or not failures:
         return None
-    last = credential.failures[-1]
-    wait = backoff(last.at, pair.expires_at, pair.life)
+    last = failures[-1]
+    wait = backoff(last.at, view.facts.dead_since(credential) or pair.expires_at, pair.life)
     at = last.at + wait
     return Action(Do.HOLD, Reason.BACKING_OFF, at=at) if lasts(at, wait, now) else None
 

@@ -6,7 +6,7 @@ Whatever an implementation meets, it raises only the errors named here.
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from vault_plugin.core.credential import Assertion, Credential
 from vault_plugin.core.documents import Document
@@ -171,6 +171,14 @@ class TokenAnswer:
     expires_in: timedelta
 
 
+@dataclass(frozen=True)
+class Organization:
+    """Which organization a token is for. The name can change, the id can't; either is empty where the server doesn't say it."""
+
+    id: str
+    name: str
+
+
 class BackupServer(Protocol):
     """Veeam Backup for Microsoft 365. Methods raise the subclasses of `BackupServerError`."""
 
@@ -183,8 +191,58 @@ class BackupServer(Protocol):
     def logout(self, server: ServerSpec, access_token: Secret) -> None:
         """End the session of this token."""
 
-    def organization(self, server: ServerSpec, access_token: Secret) -> str:
-        """Return the name of the organization the token is for: the proof that it works."""
+    def organization(self, server: ServerSpec, access_token: Secret) -> Organization | None:
+        """Return the organization that the token is for: the proof that it works.
+
+        None: the server knows the token, and doesn't let it ask.
+        """
+
+    def alive(self, server: ServerSpec) -> None:
+        """Ask whether the server answers at all, by a call that no throttle counts. Raises `BackupServerUnavailable` only."""
+
+
+class Identity(NamedTuple):
+    """Who is signed in at Microsoft: an account of a tenant. Compared without case."""
+
+    tenant_id: str
+    account: str
+
+    @classmethod
+    def of(cls, tenant_id: str, account: str) -> "Identity | None":
+        """Return the identity; None if either isn't known."""
+        return cls(tenant_id.casefold(), account.casefold()) if tenant_id and account else None
+
+
+#: Tells whether another credential is another organization's: its name, and the organization that it was signed in for.
+Apart = Callable[[str, str], bool]
+
+
+class Identities(Protocol):
+    """Who else is signed in as whom."""
+
+    def claim(self, name: str, identity: Identity, organization: str, apart: Apart) -> bool:
+        """Note, in one step, that this credential is to have this identity; False: one that is `apart` has it."""
+
+    def shared(self, name: str, identity: Identity, apart: Apart) -> bool:
+        """Tell whether another credential that is `apart` has this identity."""
+
+    def release(self, name: str) -> None:
+        """Drop the claim of a sign-in that is over; what the credential has stays."""
+
+
+class Alone:
+    """Implements `Identities` where nobody else is known."""
+
+    def claim(self, name: str, identity: Identity, organization: str, apart: Apart) -> bool:  # noqa: ARG002 - the port's own
+        """Let everybody have it."""
+        return True
+
+    def shared(self, name: str, identity: Identity, apart: Apart) -> bool:  # noqa: ARG002 - the port's own
+        """Nobody else has it."""
+        return False
+
+    def release(self, name: str) -> None:
+        """Nothing is noted."""
 
 
 @dataclass(frozen=True)
@@ -209,5 +267,6 @@ class World:
     facts: Callable[[str], ServerFacts] = lambda _server: UNKNOWN
     #: When this tenant's turn comes to probe its server; None unless that rejects everybody.
     turn: Callable[[str, Credential], datetime | None] = lambda _name, _credential: None
+    identities: Identities = field(default_factory=Alone)
     #: Pairs that were issued before this come from a restored snapshot, perhaps.
     doubts_before: Callable[[], datetime | None] = lambda: None

@@ -9,7 +9,10 @@ from vault_plugin.core.secret import Secret
 
 
 class Token(Document):
-    """``tokens/NAME``: what a consumer reads. After `revoke` without an access token."""
+    """``tokens/NAME``: what a consumer reads. After `revoke` without an access token.
+
+    `generation` only grows while nothing is restored from a snapshot: it is unique with `issued_at` only.
+    """
 
     kind: ClassVar[str] = "tokens"
 
@@ -22,6 +25,8 @@ class Token(Document):
     api_version: str = ""
     organization: str = ""
     generation: int = 0
+    #: Only where it was revoked: then there is no token to use.
+    revoked_at: Timestamp | None = None
 
 
 class Prompt(Document):

@@ -3,6 +3,7 @@
 A late answer of an old sign-in can't overwrite a newer one: both stand in the same document, and `cas` decides.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import ClassVar, Final
@@ -14,12 +15,14 @@ from vault_plugin.core.handled import Handled
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Binding
-from vault_plugin.core.timing import lasts
+from vault_plugin.core.timing import ZERO, lasts
 
 #: RFC 8628 section 3.5: added to the interval by every slow_down, for good.
 SLOW_DOWN: Final = timedelta(seconds=5)
 INTERVAL_RANGE: Final = (timedelta(seconds=1), timedelta(seconds=60))
 LIFE_RANGE: Final = (timedelta(seconds=30), timedelta(hours=1))
+#: So long is waited at most after polls that nobody answered (RFC 8628 section 3.5: exponential backoff).
+LONGEST_PAUSE: Final = timedelta(seconds=60)
 
 
 class SignInState(StrEnum):
@@ -41,6 +44,21 @@ TABLE: Final = {
 }
 
 
+@dataclass(frozen=True)
+class LastPoll:
+    """What the process that made the newest poll knows of it, and nobody else does. Lost with the process."""
+
+    sign_in_id: str
+    #: When the next one may be made, on the monotonic clock: the interval counts from Microsoft's answer.
+    next_at: timedelta
+    #: The interval that Microsoft wants by now.
+    interval: timedelta
+    #: An answer was lost that may have been the approval.
+    doubt: bool = False
+    #: So many polls in a row nobody answered.
+    unanswered: int = 0
+
+
 class SignIn(Document):
     """``sign-ins/NAME``: read and written by the service only."""
 
@@ -59,16 +77,19 @@ class SignIn(Document):
     verification_uri: str = ""
     message: Secret | None = None
     interval: Duration
+    #: When the next poll may be made by whoever knows nothing of the answer to the newest.
     next_poll_at: Timestamp
     started_at: Timestamp
     expires_at: Timestamp
-    #: A poll was claimed whose answer nobody stored or knows: a crash fell between. Then a code that Microsoft doesn't
-    #: know any more may have been approved.
+    #: A poll was claimed before the newest one whose answer nobody knows. Then a code that Microsoft doesn't know any more
+    #: may have been approved.
     doubt: bool = False
     #: Who made the newest poll, and its number.
     polled_by: str = ""
     polls: int = 0
     assertion: Assertion | None = None
+    #: What was asked for and Microsoft didn't grant: told also when the assertion has left this record.
+    lacks: tuple[str, ...] = ()
     outcome: Reason | None = None
     text: str = ""
     remedy: str = ""
@@ -85,30 +106,52 @@ class SignIn(Document):
             return now < self.assertion.expires_at
         return self.state is SignInState.PENDING and now < self.expires_at
 
-    def poll_at(self, now: datetime) -> datetime:
-        """Return when Microsoft may be asked next: `now`, if it may be at once."""
-        return self.next_poll_at if lasts(self.next_poll_at, self.interval, now) else now
+    def poll_at(self, now: datetime, call: timedelta) -> datetime:
+        """Return when Microsoft may be asked next: `now`, if it may be at once. `call` is how long a poll may take.
 
-    def claimed(self, *, instance: str, known: bool, now: datetime) -> "SignIn":
-        """Claim the next poll; `known` says whether the claimer knows the answer to his own one before."""
+        For who knows nothing of the newest poll's answer: it may have come as late as the call lasts.
+        """
+        wait = self.interval + call if self.polls else self.interval
+        return self.next_poll_at if lasts(self.next_poll_at, wait, now) else now
+
+    def knows(self, last: LastPoll | None, instance: str) -> LastPoll | None:
+        """Return what this instance knows of the newest poll, if it was its own."""
+        mine = last is not None and last.sign_in_id == self.id and self.polled_by in ("", instance)
+        return last if mine else None
+
+    def pause(self, now: datetime, wait: timedelta) -> timedelta:
+        """Return how long to wait after an answer, or after none: the last poll comes when the code expires.
+
+        None comes so shortly before it that the last one would be too early.
+        """
+        left = max(self.expires_at - now, ZERO)
+        return left if left < wait + self.interval else wait
+
+    def claimed(self, last: LastPoll | None, *, instance: str, now: datetime, call: timedelta) -> "SignIn":
+        """Claim the next poll, which may take as long as `call`; `last` is what the claimer knows of the one before."""
         self._check(SignInState.PENDING)
+        interval = max(self.interval, last.interval) if last else self.interval
+        again_at = now + call + interval
         return self.replace(
-            next_poll_at=now + self.interval,
+            interval=interval,
+            next_poll_at=min(again_at, self.expires_at) if now < self.expires_at else again_at,
             polls=self.polls + 1,
             polled_by=instance,
-            doubt=self.doubt or not (self.polls == 0 or (known and self.polled_by == instance)),
+            doubt=last.doubt if last else self.polls > 0,
         )
 
-    def slowed(self, now: datetime) -> "SignIn":
+    def slowed(self) -> "SignIn":
         """Obey a slow_down."""
-        interval = min(self.interval + SLOW_DOWN, INTERVAL_RANGE[1])
-        return self.replace(interval=interval, next_poll_at=now + interval)
+        return self.replace(interval=min(self.interval + SLOW_DOWN, INTERVAL_RANGE[1]))
 
     def approved(self, assertion: Assertion, tenant_id: str) -> "SignIn":
         """Store Microsoft's answer; the device code is spent."""
         self._check(SignInState.APPROVED)
         binding = self.binding.replace(tenant_id=tenant_id)
-        return self.replace(state=SignInState.APPROVED, assertion=assertion, device_code=None, outcome=None, binding=binding)
+        approved = self.replace(
+            state=SignInState.APPROVED, assertion=assertion, device_code=None, outcome=None, binding=binding
+        )
+        return approved.replace(lacks=assertion.lacks)
 
     def ended(
         self,
@@ -141,6 +184,11 @@ class SignIn(Document):
         if state not in TABLE[self.state]:
             msg = f"sign-in {self.state} can't become {state}"
             raise IllegalTransition(msg)
+
+
+def grown(interval: timedelta, unanswered: int) -> timedelta:
+    """Return the pause after so many polls in a row that nobody answered."""
+    return max(interval, min(interval * (1 << min(unanswered, 10)), LONGEST_PAUSE))
 
 
 def clamp(value: timedelta, limits: tuple[timedelta, timedelta]) -> timedelta:

@@ -141,3 +141,4 @@ class Reason(StrEnum):
     APPROVAL_LOST = "ApprovalLost"
     WRONG_ACCOUNT = "WrongAccount"
     WRONG_TENANT = "WrongTenant"
+    SIGNED_IN_ELSEWHERE = "SignedInElsewhere"

@@ -10,6 +10,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from vault_plugin.core.documents import Document, Duration, Part
 from vault_plugin.core.errors import BindingRefused, NameRefused
 from vault_plugin.core.names import check_name, is_organization
+from vault_plugin.core.organizations import is_alias, trouble
+from vault_plugin.core.scopes import is_veeams
 
 Cloud = Literal["global", "usgov", "dod", "china"]
 
@@ -214,11 +216,22 @@ BOUND: Final = ("authority", "client_id", "scope", "organization", "server")
 
 @dataclass(frozen=True)
 class Allowed:
-    """What the service's settings allow beside the built-in origins, client and scope. ``*`` allows any client."""
+    """What the service's settings allow beside the built-in origins, client and scopes. ``*`` among them allows any."""
 
     authorities: frozenset[str] = frozenset()
     clients: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
+
+    def client(self, client_id: str) -> bool:
+        """Tell whether this client id is allowed, in any case of its letters."""
+        known = {DEFAULT_CLIENT_ID, *(client.casefold() for client in self.clients)}
+        return "*" in known or client_id.casefold() in known
+
+    def scope(self, scope: str, authority: str) -> bool:
+        """Tell whether this scope is allowed: a choice that Veeam's page allows, or one that is listed, in any order."""
+        words = set(scope.casefold().split())
+        listed = "*" in self.scopes or any(words == set(other.casefold().split()) for other in self.scopes)
+        return listed or is_veeams(scope, authority)
 
 
 def bind(name: str, tenant: TenantSpec) -> Binding:
@@ -238,18 +251,37 @@ def check_allowed(name: str, binding: Binding, allowed: Allowed) -> None:
     Raises:
         BindingRefused: authority, client id or scope is neither built in nor allowed.
     """
-    any_client = "*" in allowed.clients
     permitted = {
         "authority": binding.authority in {*CLOUDS.values(), *allowed.authorities},
-        "client_id": any_client or binding.client_id in {DEFAULT_CLIENT_ID, *allowed.clients},
-        "scope": any_client or binding.scope in {DEFAULT_SCOPE, *allowed.scopes},
+        "client_id": allowed.client(binding.client_id),
+        # ``*`` among the clients allowed any scope, too, once: what was signed in then goes on (ADR 0017).
+        "scope": allowed.scope(binding.scope, binding.authority) or "*" in allowed.clients,
     }
     for field, ok in permitted.items():
         if not ok:
-            setting = "VB365_AUTHORITIES" if field == "authority" else "VB365_CLIENTS"
-            msg = f"{name}: {field} {getattr(binding, field)} is not allowed"
-            remedy = f"Set the tenant's {field} back, or have an administrator of the service list it in {setting}."
-            raise BindingRefused(msg, reason=f"{field.title().replace('_', '')}NotAllowed", remedy=remedy)
+            raise _not_allowed(name, binding, field)
+
+
+def check_new(name: str, binding: Binding, allowed: Allowed) -> None:
+    """Check what a new sign-in must be beside: what stands goes on without it, and is warned about.
+
+    Raises:
+        BindingRefused: the scope isn't allowed by a word of its own, or the organization is whichever the person is of.
+    """
+    check_allowed(name, binding, allowed)
+    if not allowed.scope(binding.scope, binding.authority):
+        raise _not_allowed(name, binding, "scope")
+    if is_alias(binding.organization):
+        text, remedy = trouble(binding.organization, binding.authority)
+        raise BindingRefused(f"{name}: {text}", reason="OrganizationNotAllowed", remedy=remedy)
+
+
+def _not_allowed(name: str, binding: Binding, field: str) -> BindingRefused:
+    setting = "VB365_AUTHORITIES" if field == "authority" else "VB365_CLIENTS"
+    how = ", as scope:... or scope:* for any" if field == "scope" else ""
+    msg = f"{name}: {field} {getattr(binding, field)} is not allowed"
+    remedy = f"Set the tenant's {field} back, or have an administrator of the service list it in {setting}{how}."
+    return BindingRefused(msg, reason=f"{field.title().replace('_', '')}NotAllowed", remedy=remedy)
 
 
 def organization(name: str, tenant: TenantSpec) -> str:

@@ -20,14 +20,22 @@ class Waiting:
     requested: bool = False
 
 
-def turn_at(one: Waiting, all_waiting: Iterable[Waiting], every: timedelta, since: datetime | None) -> datetime:
+def turn_at(
+    one: Waiting,
+    all_waiting: Iterable[Waiting],
+    every: timedelta,
+    since: datetime | None,
+    called_at: datetime | None = None,
+) -> datetime:
     """Return when this tenant's turn comes, if nothing changes meanwhile. It may be over.
+
+    `called_at`: when the server was called last for anybody, whether he waits or not.
 
     Who was asked for comes first, then who had no turn `since` the server accepted somebody last: those that it had accepted
     before, the earliest expiry first, and then the others. Then it is the turn of whoever had it longest ago.
     """
     known = [*(other for other in all_waiting if other.name != one.name), one]
-    last = max((other.called_at for other in known if other.called_at is not None), default=_NEVER)
+    last = max([other.called_at for other in known if other.called_at is not None] + [called_at or _NEVER])
     mine = _order(one, since)
     before = sum(_order(other, since) < mine for other in known)
     return last + every * (before + 1) if last > _NEVER else _NEVER

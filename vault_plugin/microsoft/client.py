@@ -1,6 +1,6 @@
 """The client of Microsoft's identity platform: one POST a method, no waiting, no retrying."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.errors import AuthorizationServerUnavailable
@@ -8,6 +8,8 @@ from vault_plugin.core.ports import DeviceAuthorization, PollResult
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding
 from vault_plugin.microsoft import messages
+from vault_plugin.retry_after import http_date
+from vault_plugin.timed import TimedAdapter
 from vault_plugin.wire import NoAnswer, Session, send
 
 CONNECT_TIMEOUT = 5.0
@@ -22,8 +24,8 @@ class MicrosoftClient:
 
     def __init__(self, ca_bundle: str | None = None) -> None:
         """Take the trust."""
-        self._session = Session()
         self._verify: str | bool = ca_bundle or True
+        self._session = Session(TimedAdapter(bundle=self._verify))
 
     def request_device_code(self, binding: Binding) -> DeviceAuthorization:
         """Ask for a device code (RFC 8628 section 3.1).
@@ -41,7 +43,7 @@ class MicrosoftClient:
             AuthorizationServerUnavailable: no verdict; `sent` tells whether Microsoft may have seen the poll.
         """
         answer = self._post(binding, "token", messages.poll_form(binding, device_code))
-        return messages.poll_result(answer, now)
+        return messages.poll_result(answer, now, binding.scope)
 
     def refresh(self, binding: Binding, assertion: Assertion, now: datetime) -> Assertion:
         """Renew the assertion (RFC 6749 section 6) and return it merged over the old one.
@@ -50,7 +52,7 @@ class MicrosoftClient:
             AuthorizationServerError: the verdict, or no verdict.
         """
         answer = self._post(binding, "token", messages.refresh_form(binding, assertion))
-        return messages.renewed(answer, assertion, now)
+        return messages.renewed(answer, assertion, now, binding)
 
     def _post(self, binding: Binding, endpoint: str, form: dict[str, str]) -> messages.Answer:
         url = f"{binding.authority}/{binding.organization}/oauth2/v2.0/{endpoint}"
@@ -66,5 +68,10 @@ class MicrosoftClient:
             )
         except NoAnswer as error:
             msg = f"Microsoft ({binding.authority}) can't be reached: {error}"
-            raise AuthorizationServerUnavailable(msg, reason=error.reason, remedy=error.remedy, sent=error.sent) from None
-        return messages.parse(answer.status, answer.content, answer.headers.get("Retry-After"))
+            raise AuthorizationServerUnavailable(
+                msg, reason=error.reason, remedy=error.remedy, sent=error.sent, answered=False
+            ) from None
+        headers = answer.headers
+        clock = http_date(headers.get("Date", "")) or datetime.now(UTC)
+        pause, target = headers.get("Retry-After"), headers.get("Location")
+        return messages.parse(answer.status, answer.content, pause, now=clock, location=target)

@@ -3,75 +3,62 @@
 An answer is judged by its JSON ``error``, not by its status; empty and non-JSON bodies are met in the field.
 """
 
-import base64
-import binascii
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from vault_plugin.core.credential import Assertion
-from vault_plugin.core.errors import AuthorizationServerError, AuthorizationServerUnavailable
+from vault_plugin.core.errors import AuthorizationServerError, AuthorizationServerUnavailable, ClientRejected, GrantRejected
 from vault_plugin.core.ports import Approved, DeviceAuthorization, Ended, Pending, PollResult
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.sign_in import INTERVAL_RANGE, LIFE_RANGE, clamp
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import Binding
-from vault_plugin.microsoft.verdicts import row_of
+from vault_plugin.microsoft.answer import SERVER_ERROR, TOO_MANY_REQUESTS, Answer, parse
+from vault_plugin.microsoft.granted import assertion_of, identity, lacks, merged, seconds, tenant_ids, usable
+from vault_plugin.microsoft.judge import judged, row_of_code
+from vault_plugin.microsoft.verdicts import UNKNOWN
+
+__all__ = [
+    "Answer",
+    "assertion_of",
+    "device_authorization",
+    "device_code_form",
+    "error_of",
+    "identity",
+    "parse",
+    "poll_form",
+    "poll_result",
+    "refresh_form",
+    "renewed",
+]
 
 DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 #: RFC 8628 section 3.2: "If no value is provided, clients MUST use 5 as the default."
-DEFAULT_INTERVAL: Final = 5
-DEFAULT_LIFE: Final = 900
-#: Both names of each pair: RFC 8628's and Microsoft's.
-PENDING: Final = {"authorization_pending"}
-DECLINED: Final = {"access_denied", "authorization_declined"}
-EXPIRED: Final = {"expired_token", "code_expired"}
+DEFAULT_INTERVAL: Final = timedelta(seconds=5)
+DEFAULT_LIFE: Final = timedelta(seconds=900)
+#: Both names of each pair, RFC 8628's and Microsoft's, and the number that says the same whatever the name.
+PENDING: Final[frozenset[str | int]] = frozenset({"authorization_pending", 70016})
+DECLINED: Final = frozenset({"access_denied", "authorization_declined"})
+EXPIRED: Final[frozenset[str | int]] = frozenset({"expired_token", "code_expired", 70019, 70020})
+#: What Microsoft may answer about a code that was redeemed: these numbers, or none that is known.
 SPENT: Final = {"bad_verification_code", "invalid_grant"}
+SPENT_CODES: Final = {70000, 70018, 54005, 90120}
+CONSENT_DECLINED: Final = 65004
+LONGEST_LINE: Final = 1000
 
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer, parsed as far as it goes: `body` is the JSON object, or empty."""
-
-    status: int
-    body: Mapping[str, Any] = field(repr=False)
-    retry_after: timedelta | None = None
-
-    @property
-    def error(self) -> str:
-        """Return the OAuth error, or an empty text."""
-        value = self.body.get("error")
-        return value if isinstance(value, str) else ""
-
-    @property
-    def codes(self) -> tuple[int, ...]:
-        """Return Microsoft's AADSTS numbers, from ``error_codes`` or the description."""
-        listed = self.body.get("error_codes")
-        if isinstance(listed, list):
-            return tuple(code for code in listed if isinstance(code, int) and not isinstance(code, bool))
-        description = self.body.get("error_description")
-        if isinstance(description, str) and description.startswith("AADSTS"):
-            digits = description[len("AADSTS") :].partition(":")[0]
-            return (int(digits),) if digits.isdecimal() else ()
-        return ()
-
-    def text(self, name: str) -> str:
-        """Return a text field, or an empty text."""
-        value = self.body.get(name)
-        return value if isinstance(value, str) else ""
-
-
-def parse(status: int, content: bytes, retry_after: str | None = None) -> Answer:
-    """Read an answer of any form."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        body = None
-    wait = timedelta(seconds=int(retry_after)) if retry_after and re.fullmatch(r"\d{1,6}", retry_after) else None
-    return Answer(status, body if isinstance(body, dict) else {}, wait)
+_REACH: Final = (
+    "a proxy, a captive portal or a filter. Let the service reach the tenant's authority (vb365 tenant show NAME) without it, "
+    "or by a proxy that lets it pass (HTTPS_PROXY)."
+)
+NOT_MICROSOFT: Final = f"Something between this service and Microsoft answers in its place: {_REACH}"
+FAILING: Final = (
+    f"See Microsoft's service health. If it is well, something between this service and Microsoft answers: {_REACH}"
+)
+MOVED: Final = (
+    "Nothing of that answer was kept. Check the tenant's organization, cloud and authority: vb365 tenant show NAME. If the "
+    "organization's name belongs to another directory now, sign in again: vb365 sign-in NAME."
+)
 
 
 def device_code_form(binding: Binding) -> dict[str, str]:
@@ -101,11 +88,11 @@ def device_authorization(answer: Answer) -> DeviceAuthorization:
     Raises:
         AuthorizationServerError: an error, or not such an answer.
     """
-    device_code, user_code = answer.text("device_code"), answer.text("user_code")
-    uri = answer.text("verification_uri") or answer.text("verification_url")
-    if answer.error or not (device_code and user_code and uri):
+    device_code, user_code = answer.text("device_code"), _line(answer.text("user_code"))
+    uri = _line(answer.text("verification_uri")) or _line(answer.text("verification_url"))
+    if answer.error or not (usable(device_code) and user_code and uri):
         raise error_of(answer, "asking for a device code")
-    message = answer.text("message") or f"To sign in, open {uri} and enter the code {user_code}."
+    message = _line(answer.text("message")) or f"To sign in, open {uri} and enter the code {user_code}."
     return DeviceAuthorization(
         device_code=Secret(device_code),
         user_code=user_code,
@@ -116,110 +103,110 @@ def device_authorization(answer: Answer) -> DeviceAuthorization:
     )
 
 
-def poll_result(answer: Answer, now: datetime) -> PollResult:
-    """Read the answer to one poll (RFC 8628 section 3.5 and Microsoft's names for it).
+def poll_result(answer: Answer, now: datetime, scope: str = "") -> PollResult:
+    """Read the answer to one poll (RFC 8628 section 3.5 and Microsoft's names for it). `scope` is what was asked for.
 
     Raises:
         AuthorizationServerUnavailable: no verdict; poll again.
     """
-    if not answer.error and answer.text("access_token"):
-        merged = dict(answer.body)
-        tenant_id, account = identity(merged)
-        return Approved(assertion_of(merged, now, signed_in_at=now, account=account), tenant_id, account)
-    if answer.error in PENDING:
+    if not answer.error and usable(answer.body.get("access_token")):
+        tokens = dict(answer.body)
+        tenant_id, account = identity(tokens)
+        held = assertion_of(tokens, now, signed_in_at=now, account=account, lacks=lacks(scope, tokens))
+        return Approved(held, tenant_id, account)
+    said: set[str | int] = {answer.error, *answer.codes}
+    if said & PENDING:
         return Pending()
     if answer.error == "slow_down":
         return Pending(slow_down=True)
-    code = answer.codes[0] if answer.codes else None
-    trace_id = answer.text("trace_id")
-    again = "Ask again: vb365 sign-in NAME."
-    if answer.error in DECLINED:
-        return Ended(Reason.DECLINED, "the person declined at Microsoft's page", again, code, trace_id)
-    if answer.error in EXPIRED:
-        text = "the code expired before anybody signed in"
-        return Ended(Reason.EXPIRED, text, again, code, trace_id, spent=True)
     error = error_of(answer, "polling")
     if isinstance(error, AuthorizationServerUnavailable):
         raise error
+    again = "Ask again: vb365 sign-in NAME."
+    if _declined(answer):
+        return Ended(Reason.DECLINED, "the person declined at Microsoft's page", again, error.code, error.trace_id)
+    if said & EXPIRED and isinstance(error, GrantRejected):
+        text = "the code expired before anybody signed in"
+        return Ended(Reason.EXPIRED, text, again, error.code, error.trace_id)
     reasons = {"TenantAdminRequired": Reason.BLOCKED_BY_TENANT_POLICY, "ClientRejected": Reason.MISCONFIGURED}
     outcome = reasons.get(type(error).__name__, Reason.GRANT_REJECTED)
-    return Ended(outcome, str(error), error.remedy(), error.code, error.trace_id, spent=answer.error in SPENT)
+    return Ended(outcome, str(error), error.remedy(), error.code, error.trace_id, spent=_spent(answer, error))
 
 
-def renewed(answer: Answer, old: Assertion, now: datetime) -> Assertion:
-    """Merge a refresh answer over the stored JSON: what is missing keeps its old value.
+def _declined(answer: Answer) -> bool:
+    """Tell whether the person said no. Where the number names a policy, it was that which denied access."""
+    others = [row for code in answer.codes if code != CONSENT_DECLINED and (row := row_of_code(code)) is not None]
+    if any(row.verdict is not GrantRejected for row in others):
+        return False
+    return answer.error in DECLINED or CONSENT_DECLINED in answer.codes
+
+
+def _spent(answer: Answer, error: AuthorizationServerError) -> bool:
+    """Tell whether this is what is said of a code that was redeemed. A verdict on anything else is that verdict."""
+    known = {code for code in answer.codes if row_of_code(code) is not None}
+    return answer.error in SPENT and isinstance(error, GrantRejected) and known <= SPENT_CODES
+
+
+def renewed(answer: Answer, old: Assertion, now: datetime, binding: Binding | None = None) -> Assertion:
+    """Merge a refresh answer over the stored JSON: what is missing or unusable keeps its old value.
 
     Raises:
-        AuthorizationServerError: an error, or not a token answer.
+        AuthorizationServerError: an error, not a token answer, or another tenant's than the one that signed in.
     """
-    if answer.error or not answer.text("access_token"):
+    if answer.error or not usable(answer.body.get("access_token")):
         raise error_of(answer, "renewing the assertion")
-    merged = {**json.loads(old.json_text.reveal()), **answer.body}
-    return assertion_of(merged, now, signed_in_at=old.signed_in_at, account=old.account)
-
-
-def assertion_of(merged: dict[str, Any], now: datetime, *, signed_in_at: datetime, account: str) -> Assertion:
-    """Return the assertion for this token JSON. `expires_in` counts from `now`, the time before sending."""
-    return Assertion(
-        json_text=Secret(json.dumps(merged)),
-        obtained_at=now,
-        expires_at=now + _length(merged.get("expires_in"), 0),
-        refreshable=bool(merged.get("refresh_token")) and isinstance(merged.get("refresh_token"), str),
-        signed_in_at=signed_in_at,
-        account=account,
-    )
-
-
-def identity(tokens: Mapping[str, Any]) -> tuple[str, str]:
-    """Return tenant id and account as the tokens say, unverified: they came over TLS from the authority itself."""
-    for name in ("id_token", "access_token"):
-        claims = _claims(tokens.get(name))
-        tenant_id = claims.get("tid")
-        account = claims.get("preferred_username") or claims.get("upn") or claims.get("unique_name")
-        if isinstance(tenant_id, str):
-            return tenant_id, account if isinstance(account, str) else ""
-    return "", ""
+    stored = json.loads(old.json_text.reveal())
+    signed_in = {binding.tenant_id.casefold()} if binding is not None and binding.tenant_id else tenant_ids(stored)
+    if signed_in and not tenant_ids(answer.body) <= signed_in:
+        msg = "renewing the assertion: Microsoft's answer is for another Microsoft 365 tenant than the one that signed in"
+        raise ClientRejected(msg, reason="WrongTenant", remedy=MOVED)
+    tokens = merged(stored, answer.body)
+    said = lacks(binding.scope if binding else "", tokens) if "scope" in answer.body else old.lacks
+    return assertion_of(tokens, now, signed_in_at=old.signed_in_at, account=old.account, lacks=said)
 
 
 def error_of(answer: Answer, doing: str) -> AuthorizationServerError:
     """Return the error that this answer means. Carries code and trace id, never the description."""
-    no_verdict = answer.status == 429 or answer.status >= 500 or not answer.error  # noqa: PLR2004 - RFC 6585
-    row = row_of(answer.error, answer.codes)
-    code = answer.codes[0] if answer.codes else None
-    verdict: type[AuthorizationServerError] = row.verdict
-    text = f"{doing}: {row.text}"
-    if no_verdict and code is None:
-        verdict, text = AuthorizationServerUnavailable, f"{doing}: Microsoft answered status {answer.status}"
-    throttled = verdict is AuthorizationServerUnavailable and answer.status == 429  # noqa: PLR2004 - RFC 6585
+    throttled = answer.status == TOO_MANY_REQUESTS
+    if not answer.error and not answer.codes and not throttled:
+        return _no_verdict(answer, doing)
+    row, code = judged(answer.error, answer.codes, answer.suberror, failing=throttled or answer.status >= SERVER_ERROR)
     number = f" (AADSTS{code})" if code is not None else ""
-    return verdict(
-        f"{text}{number}",
-        reason="Throttled" if throttled else row.reason if verdict is row.verdict else "Unavailable",
+    throttled = throttled and row.verdict is AuthorizationServerUnavailable
+    text = f"Microsoft throttles this (status {answer.status})" if throttled else row.text
+    if row is UNKNOWN and answer.word:
+        text = f"{text}: {answer.word}"
+    return row.verdict(
+        f"{doing}: {text}{number}",
+        reason="Throttled" if throttled else row.reason,
         remedy=row.remedy,
         code=code,
         error=answer.error,
-        trace_id=answer.text("trace_id"),
+        trace_id=answer.trace_id,
         retry_after=answer.retry_after,
         confirm=row.confirm,
     )
 
 
-def _length(value: object, default: int) -> timedelta:
-    """Read seconds that may be a number or text."""
-    try:
-        seconds = float(str(value)) if value is not None and not isinstance(value, bool) else float(default)
-        return timedelta(seconds=min(max(seconds, 0), 10 * 365 * 86400))
-    except (ValueError, OverflowError):
-        return timedelta(seconds=default)
+def _no_verdict(answer: Answer, doing: str) -> AuthorizationServerUnavailable:
+    """Return the error for an answer without one: of something in front of Microsoft, or with nothing usable in it."""
+    status = f"status {answer.status}"
+    if answer.foreign:
+        text, reason = f"{answer.foreign} ({status}) came instead of Microsoft's JSON", "NotMicrosoft"
+    elif answer.status >= SERVER_ERROR:
+        text, reason = f"Microsoft answered {status}", "Unavailable"
+    else:
+        text, reason = f"the answer has nothing usable in it ({status})", "AnswerUnusable"
+    remedy = "" if reason == "Unavailable" else FAILING if answer.status >= SERVER_ERROR else NOT_MICROSOFT
+    return AuthorizationServerUnavailable(f"{doing}: {text}", reason=reason, remedy=remedy, retry_after=answer.retry_after)
 
 
-def _claims(token: object) -> Mapping[str, Any]:
-    """Return the claims of a JWT without checking it, or nothing."""
-    if not isinstance(token, str) or token.count(".") != 2:  # noqa: PLR2004 - RFC 7519: three parts
-        return {}
-    payload = token.split(".")[1]
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (ValueError, binascii.Error, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
+def _line(text: str) -> str:
+    """Return what people are shown of Microsoft's, if it is a line of printing characters and no longer than a message is."""
+    return text if text.isprintable() and len(text) <= LONGEST_LINE else ""
+
+
+def _length(value: object, default: timedelta) -> timedelta:
+    """Read seconds that may be a number or text; what is none at all is the default, and zero is very little."""
+    length = seconds(value)
+    return length if length is not None else timedelta(0) if value in (0, "0") else default

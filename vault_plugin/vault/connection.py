@@ -30,6 +30,8 @@ from vault_plugin.vault.trust import Trusted
 
 #: A list is read as a stream, and so far.
 LARGEST_LIST: Final = 64 * 1024 * 1024
+#: Vault is one server, trusted with all: connections to it are the process's, whatever they carry.
+OURS: Final = "vault"
 REDIRECTS: Final = frozenset({301, 302, 307, 308})
 HEALTH: Final = "/v1/sys/health"
 FORWARDING_REFUSED: Final = "forwarding via header"
@@ -201,6 +203,7 @@ class Connection(Adapter):  # type: ignore[misc]  # hvac has no annotations
             connect=min(settings.connect_timeout.total_seconds(), left),
             answer=min(settings.answer_timeout.total_seconds(), left),
             largest=LARGEST_LIST if call.listing else wire.LARGEST,
+            owner=OURS,
         )
         document = False
         try:

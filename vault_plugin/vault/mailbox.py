@@ -1,9 +1,11 @@
-"""The mailbox: operators create requests and can do nothing else with them; the service reads and deletes them.
+"""The mailbox: operators create requests, consumers reports, and can do nothing else with them; the service deletes them.
 
-A request is *metadata*-deleted: a soft delete would leave its name taken.
+They are *metadata*-deleted: a soft delete would leave their names taken. One LIST of the mount's root shows whether there are
+any.
 """
 
 import heapq
+import itertools
 import json
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from vault_plugin.core.errors import DocumentMalformed, StoreError, StoreUnavailable, VersionConflict
+from vault_plugin.core.errors import DocumentMalformed, StoreDenied, StoreError, StoreUnavailable, VersionConflict
 from vault_plugin.core.names import is_name, is_request_id
 from vault_plugin.core.ports import Letter
 from vault_plugin.core.published import Request
@@ -26,6 +28,14 @@ A_ROUND: Final = 100
 A_TENANT: Final = 5
 #: So many of a tenant's are looked at to find those that came first. Ids of ours tell roughly when they were made.
 LOOKED_AT: Final = 100
+#: A report is a name and nothing else: whoever reads that token says that it is dead.
+REPORTS: Final = "reports"
+#: What the mount's root may hold.
+KINDS: Final = frozenset(
+    "servers tenants requests reports approvals account-approvals status prompts sign-ins credentials tokens service".split()
+)
+#: How the root is called where paths are named.
+ROOT: Final = "/"
 #: So many paths that are none are told of; more would only fill the log.
 REPORTED: Final = 1000
 
@@ -73,7 +83,7 @@ class Unheld:
 
 
 class Mailbox:
-    """``requests/NAME/ID`` of one mount."""
+    """``requests/NAME/ID`` and ``reports/NAME`` of one mount."""
 
     def __init__(self, store: KvStore, held: Held | None = None) -> None:
         """Take the store whose mount holds the mailbox. Paths that answer errors alone are told to `held`, and left out."""
@@ -83,10 +93,60 @@ class Mailbox:
         #: Where to go on while the mailbox itself can't be listed.
         self._place = 0
 
+    def kinds(self) -> frozenset[str]:
+        """LIST the mount's root: return which kinds hold anything at all, and delete what is none of ours.
+
+        Where the root alone can't be listed, those that others write to may hold something.
+
+        Raises:
+            StoreError: Vault's trouble.
+        """
+        if not self._held.left(ROOT):
+            with self._apart(ROOT):
+                try:
+                    keys = self._store.keys("")
+                except StoreDenied as error:
+                    remedy = "Run vb365 register again: the service's policy is of an older version."
+                    raise StoreDenied(str(error), reason=error.reason, remedy=remedy) from None
+                junk = (key for key in keys if not key.endswith("/") and not self._held.left(key))
+                for key in itertools.islice(junk, A_TENANT):  # a folder's content isn't ours to see
+                    self._clear(key)
+                found = frozenset(key[:-1] for key in keys if key.endswith("/")) & KINDS
+                for kind in {Request.kind, REPORTS} - found:  # nothing is there that could be held back
+                    self._held.release(f"{kind}/", "read")
+                return found
+        return frozenset({Request.kind, REPORTS})
+
+    def reports(self) -> list[str]:
+        """Return whose tokens are reported dead; the names are unchecked.
+
+        Raises:
+            StoreError: Vault's trouble.
+        """
+        return [key for key in self._keys(REPORTS) if not key.endswith("/")]
+
+    def take(self, name: str) -> bool:
+        """Delete a report; tell whether it is deleted. One that alone can't be is left for later.
+
+        Raises:
+            StoreError: Vault's trouble.
+        """
+        path = f"{REPORTS}/{name}"
+        if not self._held.left(path):
+            with self._apart(path):
+                self._store.forget(path)
+                return True
+        return False
+
     def waiting(
-        self, besides: Container[str], known: Callable[[], Sequence[str]] = tuple
+        self,
+        besides: Container[str],
+        known: Callable[[], Sequence[str]] = tuple,
+        taken_over: Container[Letter] = (),
     ) -> Iterator[tuple[str, list[Letter]]]:
         """Return each tenant's letters, but for tenants `besides`, until a round's 100 are there. `oldest` chooses from them.
+
+        Those that somebody has `taken_over` lie there until they are answered, and take nobody's place.
 
         While the mailbox can't be listed as a whole, the folders of tenants that are `known` are looked into in turn.
 
@@ -105,6 +165,7 @@ class Mailbox:
             for stray in [each for each in ids if not is_request_id(each)][:A_TENANT]:
                 self._clear(f"{Request.kind}/{name}/{stray}" if stray else f"{Request.kind}/{name}")
             found = (Letter(name, each) for each in sorted(filter(is_request_id, ids), key=made_at))
+            found = (letter for letter in found if letter not in taken_over)
             letters = [letter for letter in found if not self._held.left(_path(letter))][:LOOKED_AT]
             taken += min(len(letters), A_TENANT)
             if taken > A_ROUND:

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.core.names import check_mount, check_name
 
+#: Path to capabilities. `EMPTY` beside them: what is written there may hold nothing.
 Rules = Mapping[str, frozenset[str]]
+EMPTY: Final = "empty"
 
 _SELF: Final = {"auth/token/lookup-self": "read", "auth/token/renew-self": "update"}
 _SERVICE: Final = _SELF | {
@@ -17,8 +19,12 @@ _SERVICE: Final = _SELF | {
     "{m}/data/tenants/+": "read",
     "{m}/metadata/servers/": "list",
     "{m}/metadata/tenants/": "list",
+    "{m}/metadata/": "list",
+    "{m}/metadata/+": "delete",
     "{m}/metadata/requests/*": "list delete",
     "{m}/data/requests/+/+": "read",
+    "{m}/metadata/reports/": "list",
+    "{m}/metadata/reports/+": "delete",
     "{m}/metadata/credentials/": "list",
     "{m}/metadata/sign-ins/": "list",
     "{m}/data/credentials/+": "create read update",
@@ -51,7 +57,7 @@ _ADMIN: Final = _OPERATOR | {
     "{m}/metadata/servers/+": "delete",
     "{m}/metadata/tenants/+": "delete",
 }
-_CONSUMER: Final = {"{m}/data/tokens/+": "read"}
+_CONSUMER: Final = {"{m}/data/tokens/{n}": "read", "{m}/data/reports/{n}": f"create read {EMPTY}"}
 #: A group is a name prefix. LIST can't be cut by prefix, so a group's operators get none of tenants and status.
 _GROUP: Final = _SELF | {
     "{m}/data/servers/+": "read",
@@ -98,13 +104,12 @@ def policies(
         f"{prefix}-service": _rules(_SERVICE, mount),
         f"{prefix}-admin": _rules(_verified(_ADMIN) if verified else _ADMIN, mount),
         f"{prefix}-operator": _rules(_verified(_OPERATOR) if verified else _OPERATOR, mount),
-        f"{prefix}-consumer": _rules(_CONSUMER, mount),
+        f"{prefix}-consumer": _rules(_CONSUMER, mount, "+"),
     }
     for group in groups:
         made[f"{prefix}-operator-{check_name(group, 'group')}"] = _rules(_GROUP, mount, group)
     for consumer in consumers:
-        path = f"{mount}/data/tokens/{check_name(consumer, 'tenant')}"
-        made[f"{prefix}-consumer-{consumer}"] = {path: frozenset({"read"})}
+        made[f"{prefix}-consumer-{consumer}"] = _rules(_CONSUMER, mount, check_name(consumer, "tenant"))
     return made
 
 
@@ -145,16 +150,30 @@ def owner_of(text: str, mount: str) -> str:
     return mount if not text.strip() or f'"{mount}/' in text else ""
 
 
+#: Whatever options a write has, its data is an empty object: no other parameter, and no key within.
+_BLOCK_OF_EMPTY: Final = """path "{path}" {{
+  capabilities = [{words}]
+  allowed_parameters = {{ "options" = [], "data" = [{{}}] }}
+}}"""
+_PARAMETERS: Final[dict[str, list[dict[str, Any]]]] = {"options": [], "data": [{}]}
+
+
 def render(rules: Rules, mount: str) -> str:
     """Return the policy as HCL. The comment tells whose it is."""
     lines = [MARK.format(mount)]
     for path, capabilities in rules.items():
-        words = ", ".join(f'"{word}"' for word in sorted(capabilities))
-        lines.append(f'path "{path}" {{ capabilities = [{words}] }}')
+        words = ", ".join(f'"{word}"' for word in sorted(capabilities - {EMPTY}))
+        form = _BLOCK_OF_EMPTY if EMPTY in capabilities else 'path "{path}" {{ capabilities = [{words}] }}'
+        lines.append(form.format(path=path, words=words))
     return "\n".join(lines) + "\n"
 
 
-_BLOCK: Final = re.compile(r'\s*path\s+"(?P<path>[^"\\]*)"\s*\{(?P<body>[^{}]*)\}')
+_ALLOWED: Final = re.compile(
+    r'\s*allowed_parameters\s*=\s*\{\s*"options"\s*=\s*\[\s*\]\s*,?\s*"data"\s*=\s*\[\s*\{\s*\}\s*\]\s*,?\s*\}\s*,?\s*'
+)
+_BLOCK: Final = re.compile(
+    rf'\s*path\s+"(?P<path>[^"\\]*)"\s*\{{(?P<before>[^{{}}]*?)(?P<empty>{_ALLOWED.pattern})?(?P<after>[^{{}}]*)\}}'
+)
 _CAPABILITIES: Final = re.compile(r"\s*capabilities\s*=\s*\[(?P<words>[^\]]*)\]\s*,?\s*")
 _COMMENT: Final = re.compile(r"^\s*(#|//).*$", re.MULTILINE)
 
@@ -167,10 +186,11 @@ def parse(text: str) -> Rules | None:
     rules: dict[str, frozenset[str]] = {}
     while rest.strip():
         block = _BLOCK.match(rest)
-        words = _CAPABILITIES.fullmatch(block["body"].replace("\n", " ")) if block else None
+        body = f"{block['before']} {block['after']}".replace("\n", " ") if block else ""
+        words = _CAPABILITIES.fullmatch(body)
         if block is None or words is None:
             return None
-        listed = frozenset(re.findall(r'"([a-z]+)"', words["words"]))
+        listed = frozenset(re.findall(r'"([a-z]+)"', words["words"])) | ({EMPTY} if block["empty"] else set())
         rules[block["path"]] = rules.get(block["path"], frozenset()) | listed
         rest = rest[block.end() :]
     return rules
@@ -179,9 +199,17 @@ def parse(text: str) -> Rules | None:
 def _parse_json(text: str) -> Rules | None:
     try:
         paths = json.loads(text)["path"]
-        return {path: frozenset(rule["capabilities"]) for path, rule in paths.items() if set(rule) == {"capabilities"}}
+        return {path: _words_of(rule) for path, rule in paths.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _words_of(rule: Mapping[str, Any]) -> frozenset[str]:
+    """Return a rule's capabilities. Raises ValueError if it says anything that ours never say."""
+    more = {name: value for name, value in rule.items() if name != "capabilities"}
+    if more not in ({}, {"allowed_parameters": _PARAMETERS}):
+        raise ValueError
+    return frozenset(rule["capabilities"]) | ({EMPTY} if more else set())
 
 
 def differences(wanted: Rules, found: Rules | None) -> list[str]:

@@ -4,7 +4,6 @@ As Vault's own client has it: ``VAULT_CACERT_BYTES`` before ``VAULT_CACERT`` bef
 authorities where none of them is set.
 """
 
-import re
 import ssl
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import certifi
 
+from vault_plugin import contexts
 from vault_plugin.core.errors import ConfigurationError
 from vault_plugin.timed import SocketAdapter, TimedAdapter
 from vault_plugin.vault.environment import UNIX, VaultSettings
@@ -20,7 +20,6 @@ from vault_plugin.wire import Session
 POOLED: Final = 32
 #: A file: its path, when it was written, and which one it is.
 Stamp = tuple[str, int, int]
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class Trusted:
@@ -84,11 +83,9 @@ def _stamped(paths: list[str]) -> tuple[Stamp, ...]:
 
 
 def _context(settings: VaultSettings) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = contexts.unchecked() if settings.skip_verify else contexts.empty()
     if settings.skip_verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        pass
     elif settings.ca_cert_bytes:
         _load(context, "VAULT_CACERT_BYTES", settings.ca_cert_bytes)
     elif settings.ca_cert:
@@ -104,15 +101,10 @@ def _context(settings: VaultSettings) -> ssl.SSLContext:
 
 def _load(context: ssl.SSLContext, variable: str, pem: str) -> None:
     try:
-        context.load_verify_locations(cadata=_certificates(pem))
+        context.load_verify_locations(cadata=contexts.certificates(pem))
     except (ssl.SSLError, ValueError):
         msg = f"{variable} holds no PEM certificate that can be used"
         raise ConfigurationError(msg, remedy=f"Set {variable} to the CA of Vault's certificate, in PEM form.") from None
-
-
-def _certificates(text: str) -> str:
-    """Return the certificates of a file, without the comments between them, which needn't be ASCII."""
-    return "\n".join(_CERTIFICATE.findall(text)).encode("ascii", "replace").decode()
 
 
 def _load_folder(context: ssl.SSLContext, folder: Path) -> None:
@@ -125,7 +117,7 @@ def _load_folder(context: ssl.SSLContext, folder: Path) -> None:
     loaded = 0
     for path in files:
         try:
-            context.load_verify_locations(cadata=_certificates(path.read_text(errors="replace")))
+            context.load_verify_locations(cadata=contexts.certificates(path.read_text(errors="replace")))
         except (OSError, ssl.SSLError, ValueError):
             continue  # a key or a note beside them
         loaded += 1

@@ -3,28 +3,35 @@
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from vault_plugin import contexts
 from vault_plugin.core.errors import BackupServerUnavailable
-from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.ports import Organization, TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.timed import TimedAdapter
 from vault_plugin.veeam import messages
+from vault_plugin.veeam.forms import Answer, parse
+from vault_plugin.veeam.owners import Owners
+from vault_plugin.veeam.verdicts import Asked, error_of
 from vault_plugin.wire import NoAnswer, Session, send
 
 PROOF_TIMEOUT = timedelta(seconds=15)
 PROBE_TIMEOUT = timedelta(seconds=5)
+#: Answers who isn't signed in, with 401, wherever a version is served.
+ANONYMOUS = "ServiceInstance"
 
 
 def _trust(server: ServerSpec) -> dict[str, Any]:
     """Return what one server's document says is to be trusted: a CA as PEM text, or a certificate by its fingerprint."""
     if server.ca_pem is not None:
-        return {"cert_reqs": "CERT_REQUIRED", "ssl_context": ssl.create_default_context(cadata=server.ca_pem)}
+        return {"cert_reqs": "CERT_REQUIRED", "ssl_context": contexts.of_pem(server.ca_pem)}
+    unchecked = {"cert_reqs": "CERT_NONE", "ssl_context": contexts.unchecked()}
     if server.fingerprint_sha256 is not None:
-        return {"cert_reqs": "CERT_NONE", "assert_fingerprint": server.fingerprint_sha256, "assert_hostname": False}
-    return {"cert_reqs": "CERT_NONE"} if server.insecure else {}
+        return {**unchecked, "assert_fingerprint": server.fingerprint_sha256, "assert_hostname": False}
+    return unchecked if server.insecure else {}
 
 
 class VeeamClient:
@@ -41,6 +48,7 @@ class VeeamClient:
         self._verify: str | bool = ca_bundle or True
         self._sessions: dict[tuple[str, str | None, str | None, bool], Session] = {}
         self._on_answer = on_answer
+        self._owners = Owners()
         self._lock = threading.Lock()
 
     def exchange(self, server: ServerSpec, organization: str, assertion: Secret, timeout: timedelta) -> TokenAnswer:
@@ -68,16 +76,31 @@ class VeeamClient:
             BackupServerError: it isn't known to be ended.
         """
         answer = self._call(server, "POST", "token/logout", access_token)
-        if answer.status not in (200, 204):
-            raise messages.error_of(answer, "logging out")
+        if answer.status not in messages.OK:
+            raise error_of(answer, "logging out", Asked.BEARER)
 
-    def organization(self, server: ServerSpec, access_token: Secret) -> str:
-        """Return the name of the organization that the token is for: the cheapest proof that it works.
+    def organization(self, server: ServerSpec, access_token: Secret) -> Organization | None:
+        """Return the organization that the token is for: the cheapest proof that it works.
+
+        None: the server knows the token, and doesn't let it ask.
 
         Raises:
             BackupServerError: it doesn't work, or nobody knows.
         """
-        return messages.organization_name(self._call(server, "GET", "Organization", access_token))
+        return messages.organization_of(self._call(server, "GET", "Organization", access_token))
+
+    def alive(self, server: ServerSpec) -> None:
+        """Ask anonymously whether the server answers at all, by a call that the token endpoint's throttle doesn't count.
+
+        Raises:
+            BackupServerUnavailable: it doesn't: trouble of its whole lane. Any other answer is one.
+        """
+        answer = self._send(server, "GET", f"{server.api_version}/{ANONYMOUS}", None, {}, PROBE_TIMEOUT)
+        if answer.status in messages.OK:
+            return
+        error = error_of(answer, "looking whether it is there", Asked.ANYTHING)
+        if isinstance(error, BackupServerUnavailable):
+            raise error
 
     def _pair(self, server: ServerSpec, form: Mapping[str, str], timeout: timedelta, doing: str) -> TokenAnswer:
         answer = self._send(server, "POST", f"{server.api_version}/token", form, {}, timeout)
@@ -93,13 +116,13 @@ class VeeamClient:
         served: list[str] = []
         for version in messages.VERSIONS:
             try:
-                answer = self._send(server, "GET", f"{version}/ServiceInstance", None, {}, PROBE_TIMEOUT)
+                answer = self._send(server, "GET", f"{version}/{ANONYMOUS}", None, {}, PROBE_TIMEOUT)
             except BackupServerUnavailable:
                 return served, False
             served += [version] if answer.status in (200, 401, 403) else []
         return served, True
 
-    def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> messages.Answer:
+    def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> Answer:
         headers = {"Authorization": f"Bearer {access_token.reveal()}"}
         return self._send(server, method, f"{server.api_version}/{path}", None, headers, PROOF_TIMEOUT)
 
@@ -111,7 +134,8 @@ class VeeamClient:
         form: Mapping[str, str] | None,
         headers: Mapping[str, str],
         timeout: timedelta,
-    ) -> messages.Answer:
+    ) -> Answer:
+        owner = self._owners.take(form.get("refresh_token", "")) if form else ""
         try:
             reply = send(
                 self._session(server),
@@ -122,21 +146,28 @@ class VeeamClient:
                 verify=self._verify,
                 connect=server.connect_timeout.total_seconds(),
                 total=timeout.total_seconds(),
+                owner=owner,
             )
         except NoAnswer as error:
-            raise BackupServerUnavailable(f"{server.url}: {error}", reason=error.reason, remedy=error.remedy) from None
-        self._on_answer(server.url, messages.date_of(reply.headers.get("Date")))
-        return messages.parse(reply.status, reply.content, reply.headers.get("Retry-After"))
+            text = f"{server.url}: {error}"
+            raise BackupServerUnavailable(text, reason=error.reason, remedy=error.remedy, sent=error.sent) from None
+        date = messages.date_of(reply.headers.get("Date"))
+        self._on_answer(server.url, date)
+        answer = parse(reply.status, reply.content, reply.headers, date or datetime.now(UTC))
+        if form:
+            given = answer.fields.get("refresh_token")
+            self._owners.give(owner, given if isinstance(given, str) else form.get("refresh_token", ""))
+        return answer
 
     def _session(self, server: ServerSpec) -> Session:
         key = (server.url, server.ca_pem, server.fingerprint_sha256, server.insecure)
         with self._lock:
             if key not in self._sessions:
                 try:
-                    session = Session(TimedAdapter(_trust(server), hosts=2, each=8))
+                    session = Session(TimedAdapter(_trust(server), bundle=self._verify, each=2))
                 except (ssl.SSLError, ValueError, TypeError):
                     msg = f"{server.url}: ca_pem is not a PEM certificate"
                     remedy = "Give the server's CA again: vb365 server set SERVER --ca-file PEM."
-                    raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy) from None
+                    raise BackupServerUnavailable(msg, reason="CaUnusable", remedy=remedy, sent=False) from None
                 self._sessions[key] = session
             return self._sessions[key]

@@ -1,86 +1,38 @@
 """Messages to and from VB365: build and parse, no I/O.
 
 Source: Veeam's REST reference of v6 to v8 (``POST /vN/token``, `OAuthTokenResponse`, `RESTExceptionInfo`); v4 and v5 from
-the portals that use them. Two error shapes, empty bodies and HTML all happen.
+the portals that use them. What an error means stands in `vault_plugin.veeam.verdicts`.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
-from vault_plugin.core.errors import (
-    BackupServerError,
-    BackupServerFaulty,
-    BackupServerUnavailable,
-    EndpointRefused,
-    TokenRejected,
-)
-from vault_plugin.core.ports import TokenAnswer
+from vault_plugin.core.errors import About, BackupServerFaulty, EndpointRefused, TokenRejected
+from vault_plugin.core.ports import Organization, TokenAnswer
 from vault_plugin.core.secret import Secret
+from vault_plugin.core.timing import ZERO
+from vault_plugin.veeam.forms import Answer
+from vault_plugin.veeam.verdicts import Asked, error_of
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+LONGEST_TEXT: Final = 256
 VERSIONS: Final = ("v8", "v7", "v6", "v5", "v4")
 #: The field exists from v7 on; from v8 on a token without it needs an antiforgery cookie, for the refresh too.
 ANTIFORGERY_SINCE: Final = 7
 
-#: What a status of the token endpoint means where it is no success.
-STATUSES: Final[dict[int, type[BackupServerError]]] = {
-    400: TokenRejected,
-    401: TokenRejected,
-    403: TokenRejected,
-    404: EndpointRefused,
-    405: EndpointRefused,
-    408: BackupServerUnavailable,
-    429: BackupServerUnavailable,
-    502: BackupServerUnavailable,
-    503: BackupServerUnavailable,
-    504: BackupServerUnavailable,
-}
-
-REASONS: Final = {
-    TokenRejected: "RejectedByVeeam",
-    EndpointRefused: "EndpointNotServed",
-    BackupServerFaulty: "ServerError",
-}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer, parsed as far as it goes."""
-
-    status: int
-    #: What the JSON says, or None.
-    body: Any = field(repr=False)
-    #: Something stands there that isn't JSON: a page of a proxy's, perhaps.
-    garbage: bool = False
-    retry_after: timedelta | None = None
-
-    @property
-    def fields(self) -> Mapping[str, Any]:
-        """Return the JSON object, or an empty one."""
-        return self.body if isinstance(self.body, dict) else {}
-
-
-def parse(status: int, content: bytes, retry_after: str | None = None) -> Answer:
-    """Read an answer of any form."""
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        body = None
-    short = retry_after is not None and retry_after.isdecimal() and len(retry_after) < 7  # noqa: PLR2004 - sane bound
-    wait = timedelta(seconds=int(retry_after)) if short and retry_after else None
-    return Answer(status, body, garbage=body is None and bool(content.strip()), retry_after=wait)
+#: The bound of a token's life that is believed.
+LONGEST_LIFE: Final = timedelta(days=10 * 365)
+OK: Final = range(200, 300)
 
 
 def date_of(value: str | None) -> datetime | None:
     """Read a ``Date`` header (RFC 9110 section 6.6.1); None if there is none that can be read."""
     try:
-        return parsedate_to_datetime(value or "")
-    except (ValueError, TypeError):
+        at = parsedate_to_datetime(value or "")
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def exchange_form(api_version: str, organization: str, assertion: Secret) -> dict[str, str]:
@@ -105,30 +57,17 @@ def token_answer(answer: Answer, doing: str) -> TokenAnswer:
     Raises:
         BackupServerError: an error, or an answer without a usable pair.
     """
-    if answer.status != 200:  # noqa: PLR2004 - the only success
+    if answer.status not in OK:  # which of them it is has changed with the versions
         raise error_of(answer, doing)
     fields = answer.fields
     access, refresh = fields.get("access_token"), fields.get("refresh_token")
-    life = _life(fields.get("expires_in"))
+    life = _seconds(fields.get("expires_in")) or _between(fields.get(".issued"), fields.get(".expires"))
     if not (isinstance(access, str) and access and isinstance(refresh, str) and refresh and life):
-        msg = f"{doing}: the server answered 200 without a usable token pair"
+        msg = f"{doing}: the server answered {answer.status} without a usable token pair"
         raise BackupServerFaulty(msg, reason="AnswerUnusable", status=answer.status)
     kind = fields.get("token_type")
     known = not isinstance(kind, str) or kind.casefold() == "bearer"
     return TokenAnswer(Secret(access), Secret(refresh), "Bearer" if known else str(kind)[:32], life)
-
-
-def error_of(answer: Answer, doing: str) -> BackupServerError:
-    """Return the error that this answer means. The server's own words are not repeated: an echo could hold a token."""
-    kind = STATUSES.get(answer.status, BackupServerFaulty)
-    if kind is TokenRejected and answer.garbage:
-        kind = BackupServerFaulty  # a verdict is empty or JSON
-    throttled = answer.status == 429  # noqa: PLR2004 - RFC 6585
-    reason = "Throttled" if throttled else REASONS.get(kind, "Unavailable")
-    retry_after = answer.retry_after
-    text = "the server throttles us" if throttled else f"the server answered {answer.status}{_word(answer)}"
-    text += " with something that isn't JSON" if answer.garbage else ""
-    return kind(f"{doing}: {text}", reason=reason, status=answer.status, retry_after=retry_after)
 
 
 def not_served(asked: str, served: list[str], answered: bool, doing: str) -> EndpointRefused:  # noqa: FBT001 - as asked
@@ -146,39 +85,32 @@ def not_served(asked: str, served: list[str], answered: bool, doing: str) -> End
     return EndpointRefused(f"{doing}: {text}", reason="EndpointNotServed", remedy=remedy, status=404)
 
 
-#: The words of both error shapes that may be shown: fixed codes, no free text.
-_CODES: Final = {
-    "Authorization Error",
-    *"invalid_grant invalid_client invalid_request unauthorized_client unsupported_grant_type ProxyOffline".split(),
-    *"ResourceAccessDenied ResourceNotFound ParameterValidationFailure OrganizationTransfer Timeout".split(),
-    *"OperationConflict HttpError".split(),
-}
+def organization_of(answer: Answer) -> Organization | None:
+    """Read the answer of ``GET /vN/Organization``; None: the server knows the token, and doesn't let it ask.
 
-
-def _word(answer: Answer) -> str:
-    for name in ("error", "errorCode"):
-        value = answer.fields.get(name)
-        if isinstance(value, str) and value in _CODES:
-            return f" ({value})"
-    return ""
-
-
-def organization_name(answer: Answer) -> str:
-    """Return the organization's name from ``GET /vN/Organization``.
+    Only a 401 is a verdict on the token: whoever is told that he may not is known.
 
     Raises:
         BackupServerError: an error, or no such object.
     """
-    name = answer.fields.get("name")
-    if answer.status != 200:  # noqa: PLR2004 - the only success
-        raise error_of(answer, "proving the token")
-    if not isinstance(name, str) or not name:
-        msg = "proving the token: the server answered 200 without an organization"
+    if answer.status not in OK:
+        error = error_of(answer, "proving the token", Asked.BEARER)
+        if isinstance(error, TokenRejected) and error.about is About.CALL:
+            return None
+        raise error
+    found = Organization(_text(answer.fields.get("id")), _text(answer.fields.get("name")))
+    if not (found.id or found.name):
+        msg = f"proving the token: the server answered {answer.status} without an organization"
         raise BackupServerFaulty(msg, reason="AnswerUnusable", status=answer.status)
-    return name
+    return found
 
 
-def _life(value: object) -> timedelta | None:
+def _text(value: object) -> str:
+    """Return a name or an id as text that can be shown and kept; nothing if it isn't one."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_TEXT and value.isprintable() else ""
+
+
+def _seconds(value: object) -> timedelta | None:
     """Read `expires_in`, a number or text; None if it isn't a positive length of at most ten years."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -186,4 +118,26 @@ def _life(value: object) -> timedelta | None:
         seconds = float(value)
     except (ValueError, OverflowError):
         return None
-    return timedelta(seconds=seconds) if 0 < seconds <= 10 * 365 * 86400 else None
+    return timedelta(seconds=seconds) if 0 < seconds <= LONGEST_LIFE.total_seconds() else None
+
+
+def _between(issued: object, expires: object) -> timedelta | None:
+    """Return the time from `.issued` to `.expires`, both by the server's clock; None if it isn't a positive, sane length."""
+    begins, ends = _time_of(issued), _time_of(expires)
+    if begins is None or ends is None or not ZERO < ends - begins <= LONGEST_LIFE:
+        return None
+    return ends - begins
+
+
+def _time_of(value: object) -> datetime | None:
+    """Read a time as ASP.NET writes it, in RFC 1123's form or ISO 8601's (.NET has seven digits); without a zone it is UTC."""
+    if not isinstance(value, str):
+        return None
+    text = value.strip()[:64]
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            at = read(text)
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+    return None

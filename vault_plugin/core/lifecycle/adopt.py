@@ -7,7 +7,8 @@ from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import StoreError
 from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
 from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, anew, credential_of, refusal, unchanged_for
-from vault_plugin.core.lifecycle.sign_in import PATIENCE, end, wrong_account
+from vault_plugin.core.lifecycle.identity import elsewhere, wrong_account
+from vault_plugin.core.lifecycle.sign_in import PATIENCE, end
 from vault_plugin.core.policy import Action, Do
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn, SignInState
@@ -57,8 +58,11 @@ def _over(world: World, name: str, sign_in: SignIn, credential: Credential) -> S
     now, tenant = world.clock.now(), world.specs.tenant(name)
     if credential.state is State.REVOKED and credential.generation > sign_in.asked_at_generation:
         return sign_in.ended(Reason.REVOKED, now, "the tenant was revoked meanwhile")
-    if sign_in.assertion is not None and (ended := wrong_account(world, name, sign_in, sign_in.assertion.account)):
-        return ended
+    if sign_in.assertion is not None:
+        account = sign_in.assertion.account
+        wrong = wrong_account(world, name, sign_in, account)
+        if ended := wrong or elsewhere(world, name, sign_in, sign_in.binding.tenant_id, account):
+            return ended
     if tenant is not None and (changed := changed_fields(sign_in.binding, bind(name, tenant))):
         text = f"changed since the sign-in was asked for: {', '.join(changed)} (of {', '.join(BOUND)})"
         return sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
@@ -75,7 +79,8 @@ def _hold(world: World, name: str, sign_in: SignIn, credential: Credential, seen
     if entry and entry.instance != world.instance and left > ZERO:
         return Action(Do.HOLD, Reason.IN_FLIGHT, at=now + left)
     wait = world.policy.exchange_retry_after[len(credential.failures)]
-    if error and error.at > sign_in.next_poll_at and lasts(error.at + wait, wait, now):
+    since = sign_in.assertion.obtained_at if sign_in.assertion else sign_in.started_at
+    if error and error.at >= since and lasts(error.at + wait, wait, now):
         return Action(Do.HOLD, Reason.BACKING_OFF, at=error.at + wait)
     if text := refusal(world, name, sign_in.binding):
         return Action(Do.HOLD, Reason.CONFIGURATION_REFUSED, text=text)

@@ -60,6 +60,8 @@ class Step:
     elsewhere: bool = False
     #: The superseded pair's session was ended at Veeam.
     logged_out: bool = False
+    #: A refresh was refused earlier in this attempt.
+    refused: bool = False
     #: The pair that stood before the attempt.
     before: TokenPair | None = None
 
@@ -180,7 +182,8 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
 
     stands, stored = offer(world, run.name, run.version, run.credential, change)
     if stored:
-        return Step(action, stands, called=rung, before=run.credential.pair)
+        refused = any(failure.rung is Rung.REFRESH for failure in entry.rejections)
+        return Step(action, stands, called=rung, refused=refused, before=run.credential.pair)
     useless = _useless(rung, session, stands)
     if useless:
         _logout(world, run, pair)
@@ -211,6 +214,7 @@ def _adopted(current: Credential, grant: Grant) -> Credential:
         pair=current.pair if same else None,
         rejected=current.rejected if same else None,
         disproved=current.disproved if same else 0,
+        findings=current.findings if same else current.findings.elsewhere(),
     )
 
 
@@ -281,7 +285,9 @@ def _rejected(world: World, run: Run, current: Credential, failure: Failure) -> 
     if works:  # the pair that stands still does
         return current.concluded(Event.DEFERRED, VERDICTS[failure.verdict][1], judged.failure, now)
     if judged.event is Event.DEFERRED:
-        return current.deferred(judged.failure, judged.reason, now)
+        at_veeam = [each for each in rejections if each.rung in AT_VEEAM]  # what the next try, which is one at Veeam, waits for
+        ended = current.deferred((at_veeam or [failure])[-1].replace(at=now), judged.reason, now)
+        return ended if entry.before is State.NEEDS_SIGN_IN else ended.replace(last_error=judged.failure)
     return current.concluded(judged.event, judged.reason, judged.failure, now)
 
 

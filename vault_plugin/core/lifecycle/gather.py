@@ -11,7 +11,7 @@ from vault_plugin.core.policy import View
 from vault_plugin.core.ports import Stored, World
 from vault_plugin.core.published import Token
 from vault_plugin.core.states import State
-from vault_plugin.core.tenants import Binding, TenantSpec, bind, changed_fields, check_allowed
+from vault_plugin.core.tenants import Binding, TenantSpec, bind, changed_fields, check_allowed, check_new
 
 
 @dataclass(frozen=True)
@@ -105,19 +105,19 @@ def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SE
 def assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:
     """Return what the policy needs, as if this were the tenant's document and nothing had changed since the sign-in."""
     credential, turn_at = doubting(world, credential), world.turn(name, credential)
-    facts = world.facts(credential.binding.server) if credential.binding else world.facts("")
+    facts = facts_of(world, credential)
     return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back, turn_at)
 
 
 def facts_of(world: World, credential: Credential) -> ServerFacts:
     """Return what is known of the server that this credential is bound to."""
-    return world.facts(credential.binding.server) if credential.binding else UNKNOWN
+    return world.facts(credential.binding.server).by(world.clock.now()) if credential.binding else UNKNOWN
 
 
-def refusal(world: World, name: str, binding: Binding) -> str:
-    """Return why nothing may be sent to where this binding points, or an empty text."""
+def refusal(world: World, name: str, binding: Binding, *, anew: bool = False) -> str:
+    """Return why nothing may be sent to where this binding points, or an empty text; `anew`: by a new sign-in."""
     try:
-        check_allowed(name, binding, world.allowed)
+        (check_new if anew else check_allowed)(name, binding, world.allowed)
     except BindingRefused as error:
         return f"{error}. {error.remedy()}"
     if world.specs.server(binding.server) is None:

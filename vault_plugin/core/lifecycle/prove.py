@@ -13,13 +13,14 @@ from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import BackupServerError, EndpointRefused, TokenRejected
 from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.lifecycle.attempt import Step
-from vault_plugin.core.lifecycle.gather import credential_of, facts_of
+from vault_plugin.core.lifecycle.gather import credential_of, facts_of, view_of
 from vault_plugin.core.lifecycle.latest import offer
 from vault_plugin.core.lifecycle.verdicts import failure_of
 from vault_plugin.core.names import LONGEST, is_tenant_id
-from vault_plugin.core.ports import World
+from vault_plugin.core.ports import Organization, World
+from vault_plugin.core.proofs import Verdict
 from vault_plugin.core.states import Reason, State
-from vault_plugin.core.tenants import ServerSpec
+from vault_plugin.core.tenants import Binding, ServerSpec
 from vault_plugin.core.timing import Policy
 
 PATIENCE: Final = timedelta(seconds=10)
@@ -27,7 +28,10 @@ PATIENCE: Final = timedelta(seconds=10)
 WAITS: Final = frozenset({State.ACTIVE, State.BLOCKED, State.NEEDS_SIGN_IN})
 REMEDIES: Final = {
     Reason.NOT_PROVED: "Check on the VB365 server that restore operators aren't the only ones admitted to the REST API.",
-    Reason.WRONG_ORGANIZATION: "Check the tenant's organization: vb365 tenant show NAME.",
+    Reason.WRONG_ORGANIZATION: (
+        "Check the tenant's organization: vb365 tenant show NAME. If it was added to VB365 anew, begin anew: "
+        "vb365 tenant revoke NAME, then vb365 sign-in NAME."
+    ),
 }
 
 
@@ -37,7 +41,8 @@ def proof_due(credential: Credential, facts: ServerFacts, now: datetime, policy:
         return False
     if credential.disproved == credential.generation or credential.pair.expires_at <= now + policy.margin:
         return False
-    first = credential.reason is Reason.SIGNED_IN or credential.distrusted
+    replaces_dead = credential.findings.dead == credential.generation - 1 > 0
+    first = credential.reason is Reason.SIGNED_IN or credential.distrusted or replaces_dead
     return first or facts.proved_at is None or now - facts.proved_at >= policy.proof_after
 
 
@@ -62,15 +67,35 @@ def prove(world: World, name: str, credential: Credential, done: Step | None = N
     except TokenRejected as error:
         failure = failure_of(error, rung, now)
         return _disproved(world, name, credential, failure, Reason.NOT_PROVED)
-    except EndpointRefused:  # it can't be asked: that is no proof for one whose token before was wrong
-        return credential if credential.distrusted else _note(world, name, credential, None)
-    except BackupServerError:
-        return credential
-    if not is_tenant_id(binding.organization) and seen.casefold() != binding.organization.casefold():
-        text = f"the new token is for {seen[:LONGEST]}, not for {binding.organization}"
+    except BackupServerError as error:  # where it can't be asked, that is no proof for one whose token before was wrong
+        unasked = isinstance(error, EndpointRefused) and not credential.distrusted
+        return _note(world, name, credential, None, None) if unasked else credential
+    own = seen is None or is_own(credential, binding, seen)
+    if own is None or (seen is None and _of_another(credential)):
+        return credential  # it works, and nobody says for whom
+    if seen is not None and not own:
+        text = f"the new token is for {(seen.name or seen.id)[:LONGEST]}, not for {binding.organization}"
         failure = Failure(at=now, rung=rung, reason=Reason.WRONG_ORGANIZATION, text=text)
         return _disproved(world, name, credential, failure, Reason.WRONG_ORGANIZATION)
-    return _note(world, name, credential, _probe(world, server, done))
+    return _note(world, name, credential, seen, _probe(world, server, done))
+
+
+def _of_another(credential: Credential) -> bool:
+    """Tell whether a token of it was for another organization, and none was proved to be for its own since."""
+    return credential.distrusted and credential.findings.disproved_by != Reason.NOT_PROVED
+
+
+def is_own(credential: Credential, binding: Binding, seen: Organization) -> bool | None:
+    """Tell whether this is the credential's organization; None if nothing that was said could tell.
+
+    The id of the first proof decides. A name may change at VB365, and decides only where no id is known or given.
+    """
+    known = credential.findings.organization_id
+    if known and seen.id:
+        return seen.id.casefold() == known.casefold()
+    if is_tenant_id(binding.organization):
+        return True
+    return seen.name.casefold() == binding.organization.casefold() if seen.name else None
 
 
 def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
@@ -89,10 +114,19 @@ def _probe(world: World, server: ServerSpec, done: Step | None) -> Probe | None:
     return Probe(at=now, rung=done.called, old_alive=True)
 
 
-def _note(world: World, name: str, credential: Credential, probe: Probe | None) -> Credential:
+def _note(world: World, name: str, credential: Credential, seen: Organization | None, probe: Probe | None) -> Credential:
+    whose = (seen.id, seen.name) if seen else None
+
     def change(current: Credential) -> Credential | None:
-        same = current.state in WAITS and current.generation == credential.generation
-        return current.proven(probe, world.clock.now()) if same else None
+        if current.state not in WAITS or current.generation != credential.generation:
+            return None
+        generation, known = current.generation, current.probes
+        return current.replace(
+            proved=generation,
+            proved_at=world.clock.now(),
+            findings=current.findings.proved(generation, whose),
+            probes=(*(old for old in known if old.rung is not probe.rung), probe) if probe else known,
+        )
 
     return _store(world, name, change)
 
@@ -117,3 +151,45 @@ def _store(world: World, name: str, change: Callable[[Credential], Credential | 
     if is_deleted(current):
         return current
     return offer(world, name, stored.version, current, change, give_up_after=PATIENCE)[0]
+
+
+def examine(world: World, name: str, credential: Credential) -> Verdict:
+    """Tell whether the published token still works, by one call that the throttle doesn't count.
+
+    Raises:
+        StoreError: Vault's trouble.
+    """
+    binding, pair, view = credential.binding, credential.pair, view_of(world, name, credential)
+    server = world.specs.server(binding.server) if binding else None
+    silent = view.tenant is None or view.tenant.paused or view.refused or view.changed
+    if pair is None or server is None or silent or credential.distrusted or is_deleted(credential):
+        return Verdict.GONE
+    if pair.expires_at <= world.clock.now():
+        return Verdict.GONE
+    try:
+        world.veeam.organization(server, pair.access_token)
+    except TokenRejected:
+        return Verdict.DEAD
+    except EndpointRefused:
+        return Verdict.UNSERVED
+    except BackupServerError:
+        return Verdict.UNKNOWN
+    return Verdict.ALIVE
+
+
+def found_dead(world: World, name: str, credential: Credential, lost_before: datetime | None) -> Credential:
+    """Note that this token is dead, whatever goes on meanwhile: it is due by a new session, its refresh token doubtful.
+
+    Raises:
+        StoreError: Vault's trouble.
+    """
+    generation = credential.generation
+
+    def change(current: Credential) -> Credential | None:
+        if current.pair is None or current.state is State.REVOKED or is_deleted(current):
+            return None
+        pair = current.pair.replace(doubtful=True) if current.generation == generation else current.pair
+        found = current.findings.found_dead(generation, world.clock.now(), lost_before)
+        return current.replace(pair=pair, findings=found)
+
+    return _store(world, name, change)

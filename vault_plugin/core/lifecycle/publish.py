@@ -29,7 +29,7 @@ def token_of(world: World, name: str, credential: Credential) -> Token | None:
     """Return what consumers of this credential read, or None if there is nothing to tell them."""
     pair, binding = credential.pair, credential.binding
     if credential.state is State.REVOKED:
-        return Token(generation=credential.generation)
+        return Token(generation=credential.generation, revoked_at=credential.since)
     if pair is None or binding is None or credential.distrusted:
         return None
     server, view = world.specs.server(binding.server), view_of(world, name, credential)

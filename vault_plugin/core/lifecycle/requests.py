@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.deleted import is_deleted, said_of
-from vault_plugin.core.errors import AuthorizationServerError, BackupServerError
+from vault_plugin.core.errors import AuthorizationServerError, AuthorizationServerUnavailable, BackupServerError
 from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.ladder import full_ladder
 from vault_plugin.core.lifecycle import sign_in as signing_in
@@ -36,6 +36,8 @@ class Asked:
     id: str
     created_at: datetime
     request: Request
+    #: Ids of the tenant's earlier requests for a code that wait for Microsoft.
+    waiting: frozenset[str] = frozenset()
 
 
 def handle(world: World, asked: Asked) -> Handled:
@@ -43,13 +45,17 @@ def handle(world: World, asked: Asked) -> Handled:
 
     Raises:
         StoreError: Vault's trouble; the request stays in the mailbox.
+        AuthorizationServerUnavailable: Microsoft gave no verdict on a sign-in; the request stays in the mailbox, too, and is
+            handled again, or `given_up`.
     """
     now = world.clock.now()
     entry = Handled(id=asked.id, action=asked.request.action, at=now, outcome="Done")
-    known = _known(world, asked)
+    known = _known(world, asked.name, asked.id)
     if known is not None:
         if asked.request.action in ("revoke", "remove"):
             _clean_up(world, asked.name)
+        if asked.request.action == "sign-in" and known.outcome == "Cancelled":
+            _withdraw(world, asked.name, known)
         return known
     if asked.request.action not in DESPITE_DELETION and (text := _deleted(world, asked.name)):
         return entry.replace(outcome="Refused", text=text)
@@ -58,12 +64,17 @@ def handle(world: World, asked: Asked) -> Handled:
     return VERBS[asked.request.action](world, asked, entry)
 
 
-def _known(world: World, asked: Asked) -> Handled | None:
+def has_outcome(world: World, name: str, request_id: str) -> bool:
+    """Tell whether this request has had its effect, or was made pointless by another one."""
+    return _known(world, name, request_id) is not None
+
+
+def _known(world: World, name: str, request_id: str) -> Handled | None:
     """Return the outcome that stands for this id."""
-    credential = world.store.read(Credential, asked.name).document
-    sign_in = world.store.read(SignIn, asked.name).document
+    credential = world.store.read(Credential, name).document
+    sign_in = world.store.read(SignIn, name).document
     handled = (*(credential.handled if credential else ()), *(sign_in.handled if sign_in else ()))
-    return next((entry for entry in handled if entry.id == asked.id), None)
+    return next((entry for entry in handled if entry.id == request_id), None)
 
 
 def _deleted(world: World, name: str) -> str:
@@ -91,20 +102,56 @@ def _sign_in(world: World, asked: Asked, entry: Handled) -> Handled:
     tenant = world.specs.tenant(asked.name)
     if tenant is None:
         return entry.replace(outcome="Refused", text=f"there is no tenant {asked.name}")
-    if text := refusal(world, asked.name, bind(asked.name, tenant)):
+    if text := refusal(world, asked.name, bind(asked.name, tenant), anew=True):
         return _note(world, asked.name, entry.replace(outcome="Refused", text=text))
     request = asked.request
     try:
-        sign_in = signing_in.start(world, asked.name, tenant, entry, claimed_by=request.claimed_by, why=request.reason)
+        signing_in.start(world, asked.name, tenant, entry, claimed_by=request.claimed_by, why=request.reason)
+    except AuthorizationServerUnavailable:
+        raise
     except AuthorizationServerError as error:
         text = f"{error}. {error.remedy()}"
         return _note(world, asked.name, entry.replace(outcome="Failed", text=text))
-    return next((done for done in sign_in.handled if done.id == entry.id), entry)
+    done = _known(world, asked.name, asked.id) or entry
+    if done.outcome == "Cancelled":  # while Microsoft was asked
+        _withdraw(world, asked.name, done)
+    return done
+
+
+def given_up(world: World, asked: Asked, error: AuthorizationServerError) -> Handled:
+    """Answer a request for a code that Microsoft hasn't given for as long as somebody may be waiting for it.
+
+    Raises:
+        StoreError: Vault's trouble; the request stays in the mailbox.
+    """
+    known = _known(world, asked.name, asked.id)
+    if known is not None:
+        return known
+    remedy = "" if error.remedy() == error.default_remedy else f" {error.remedy()}"
+    text = f"{error}. It isn't tried again.{remedy} Ask again: vb365 sign-in {asked.name}."
+    now = world.clock.now()
+    entry = Handled(id=asked.id, action=asked.request.action, at=now, outcome="Failed", text=text)
+    return _note(world, asked.name, entry)
+
+
+def _withdraw(world: World, name: str, cancelled: Handled) -> None:
+    """End the sign-in that this request began, if it was cancelled while Microsoft was asked for its code."""
+    sign_in = world.store.read(SignIn, name).document
+    if sign_in is None:
+        return
+    if any(done.id == cancelled.id and done.outcome == "CodeShown" for done in sign_in.handled):
+        signing_in.cancel(world, name, sign_in.id, cancelled)
 
 
 def _cancel(world: World, asked: Asked, entry: Handled) -> Handled:
     if signing_in.cancel(world, asked.name, asked.request.sign_in_id, entry.replace(outcome="Cancelled")):
         return entry.replace(outcome="Cancelled")
+    if asked.request.sign_in_id in asked.waiting:
+        withdrawn = _overtaken(asked.request.sign_in_id, entry, "cancelled before Microsoft gave its code")
+        _note(world, asked.name, withdrawn)
+        done = _note(world, asked.name, entry.replace(outcome="Cancelled"))
+        _withdraw(world, asked.name, withdrawn)
+        return done
     text = "that sign-in isn't pending any more; status says how it ended"
     return _note(world, asked.name, entry.replace(outcome="Refused", text=text))
 
@@ -141,14 +188,24 @@ def _revoke(world: World, asked: Asked, entry: Handled) -> Handled:
         signing_in.cancel(world, asked.name, sign_in.id, _part_of(entry), approved_too=True)
     text = f"{_lost(asked.name, stored)} {GRANT_LIVES}" if stored.gone else _log_out(world, credential)
     done = entry.replace(outcome="Revoked", text=text)
+    overtaken = [_overtaken(waits, entry, "the tenant was revoked before Microsoft gave the code") for waits in asked.waiting]
 
     def change(current: Credential) -> Credential:
         revoked = (credential if is_deleted(current) else current).revoked(world.clock.now())
-        return revoked.replace(handled=keep_handled(revoked.handled, done))
+        for one in (*overtaken, done):
+            revoked = revoked.replace(handled=keep_handled(revoked.handled, one))
+        return revoked
 
     offer(world, asked.name, stored.version, credential, change)
+    for one in overtaken:
+        _withdraw(world, asked.name, one)
     _clean_up(world, asked.name)
     return done
+
+
+def _overtaken(request_id: str, by: Handled, text: str) -> Handled:
+    """Return the outcome of a request for a code that another request makes pointless."""
+    return Handled(id=request_id, action="sign-in", at=by.at, outcome="Cancelled", text=text)
 
 
 def _part_of(entry: Handled) -> Handled:

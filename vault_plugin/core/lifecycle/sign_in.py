@@ -6,34 +6,39 @@ proof that Vault takes the answer), then one call; what came back is offered unt
 
 import contextlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential
-from vault_plugin.core.errors import AuthorizationServerUnavailable, VersionConflict
+from vault_plugin.core.errors import AuthorizationServerUnavailable, StoreError, VersionConflict
 from vault_plugin.core.handled import Handled, keep_handled
 from vault_plugin.core.lifecycle.gather import refusal
+from vault_plugin.core.lifecycle.identity import not_expected
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
+from vault_plugin.core.lifecycle.verdicts import THROTTLED
 from vault_plugin.core.ports import Approved, Ended, Pending, PollResult, World
 from vault_plugin.core.published import Prompt
 from vault_plugin.core.secret import Secret
-from vault_plugin.core.sign_in import SignIn, SignInState
+from vault_plugin.core.sign_in import LastPoll, SignIn, SignInState, grown
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import TenantSpec, bind, changed_fields
+from vault_plugin.core.timing import ZERO
 
 PATIENCE = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
 class Polled:
-    """What a poll did: the sign-in that stands now, and whether Microsoft's answer to it is known."""
+    """What a poll did: the sign-in that stands now, and what came of the call."""
 
     sign_in: SignIn | None
-    known: bool = True
+    #: What this process knows of the newest poll now.
+    last: LastPoll | None = None
     #: Somebody deleted it: it has ended as if it were cancelled.
     gone: bool = False
-    #: Don't ask again before this has passed.
-    wait: timedelta = timedelta(0)
+    #: Why there was no verdict.
     error: AuthorizationServerUnavailable | None = None
+    #: Microsoft was asked; without `error`, it has answered.
+    asked: bool = False
 
 
 def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, claimed_by: str, why: str) -> SignIn:
@@ -66,7 +71,7 @@ def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, clai
         verification_uri=code.verification_uri,
         message=Secret(code.message),
         interval=code.interval,
-        next_poll_at=asked_at + code.interval,
+        next_poll_at=world.clock.now() + code.interval,
         started_at=asked_at,
         expires_at=asked_at + code.expires_in,
         handled=keep_handled(old.handled if old else (), request.replace(outcome="CodeShown")),
@@ -102,8 +107,24 @@ def hide(world: World, name: str) -> None:
     write_latest(world, name, Prompt(), lambda old: bool(old.sign_in_id or old.user_code), patience=PATIENCE)
 
 
-def poll(world: World, name: str, *, known: bool) -> Polled:
-    """Ask Microsoft once, if it is time. `known`: this process knows the answer to the poll before.
+def poll_at(world: World, sign_in: SignIn, last: LastPoll | None, now: datetime) -> datetime:
+    """Return when this process may ask Microsoft next: the last time when the code expires, whatever else is waited for."""
+    last = sign_in.knows(last, world.instance)
+    if last is None:
+        return sign_in.poll_at(now, world.policy.microsoft_timeout)
+    return now + max(min(last.next_at - world.clock.monotonic(), sign_in.expires_at - now), ZERO)
+
+
+def taken_up(world: World, sign_in: SignIn) -> LastPoll | None:
+    """Return what is known of this instance's own newest poll after a restart: no answer comes any more to who made it."""
+    if sign_in.state is not SignInState.PENDING or sign_in.polled_by != world.instance:
+        return None
+    pause = sign_in.pause(world.clock.now(), sign_in.interval)
+    return LastPoll(sign_in.id, world.clock.monotonic() + pause, sign_in.interval, doubt=True)
+
+
+def poll(world: World, name: str, last: LastPoll | None = None) -> Polled:
+    """Ask Microsoft once, if it is time. `last` is what this process knows of the newest poll, if that was its own.
 
     Raises:
         StoreError: Vault's trouble, before anything was sent.
@@ -113,31 +134,44 @@ def poll(world: World, name: str, *, known: bool) -> Polled:
     sign_in = stored.document
     if sign_in is None or sign_in.state is not SignInState.PENDING or sign_in.device_code is None:
         return Polled(sign_in, gone=stored.gone)
-    if sign_in.poll_at(now) > now:
-        return Polled(sign_in, known=known)
+    last = sign_in.knows(last, world.instance)
+    if poll_at(world, sign_in, last, now) > now:
+        return Polled(sign_in, last)
     tenant = world.specs.tenant(name)
     if tenant is None or changed_fields(sign_in.binding, bind(name, tenant)) or refusal(world, name, sign_in.binding):
         text = "the tenant's configuration changed while the sign-in was pending"
         ended = sign_in.ended(Reason.CONFIGURATION_CHANGED, now, text, f"Sign in again: vb365 sign-in {name}.")
         world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
         return Polled(ended)
-    last = now >= sign_in.expires_at
-    claimed = sign_in.claimed(instance=world.instance, known=known, now=now)
+    final = now >= sign_in.expires_at
+    claimed = sign_in.claimed(last, instance=world.instance, now=now, call=world.policy.microsoft_timeout)
     version = world.store.write(name, claimed, cas=stored.version, give_up_after=PATIENCE)
     try:
         answer = world.microsoft.poll(claimed.binding, sign_in.device_code, world.clock.now())
     except AuthorizationServerUnavailable as error:
-        if not last:
-            wait = error.retry_after or timedelta(0)
-            return Polled(claimed, known=not error.sent, wait=wait, error=error)
-        answer = _expired()
-    if isinstance(answer, Pending) and last:
+        if not final:
+            return Polled(claimed, _after_trouble(world, claimed, last, error), error=error, asked=True)
+        answer = _expired(error)
+    if isinstance(answer, Pending) and final:
         answer = _expired()
     return _answered(world, name, version, claimed, answer)
 
 
-def _expired() -> Ended:
-    return Ended(Reason.EXPIRED, "the code expired before anybody signed in", "Ask again: vb365 sign-in NAME.")
+def _after_trouble(world: World, claimed: SignIn, last: LastPoll | None, error: AuthorizationServerUnavailable) -> LastPoll:
+    """Return what is known after a poll without a verdict. `Retry-After` is obeyed up to the last poll."""
+    unanswered = 0 if error.answered else (last.unanswered if last else 0) + 1
+    wait = max(grown(claimed.interval, unanswered), error.retry_after or ZERO)
+    next_at = world.clock.monotonic() + claimed.pause(world.clock.now(), wait)
+    lost = error.sent and not error.error and error.reason != THROTTLED  # else Microsoft's word on this poll is known
+    return LastPoll(claimed.id, next_at, claimed.interval, claimed.doubt or lost, unanswered)
+
+
+def _expired(error: AuthorizationServerUnavailable | None = None) -> Ended:
+    text = "the code expired before anybody signed in"
+    if error is not None:
+        text = f"the code expired, and Microsoft's answer to the last question whether somebody signed in is missing: {error}"
+    code, trace_id = (error.code, error.trace_id) if error else (None, "")
+    return Ended(Reason.EXPIRED, text, "Ask again: vb365 sign-in NAME.", code, trace_id)
 
 
 def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: PollResult) -> Polled:
@@ -145,9 +179,11 @@ def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: Po
     now = world.clock.now()
     if isinstance(answer, Pending):
         if answer.slow_down:
-            sign_in = sign_in.slowed(now)
-            world.store.write(name, sign_in, cas=version, give_up_after=PATIENCE)
-        return Polled(sign_in)
+            sign_in = sign_in.slowed()
+            with contextlib.suppress(StoreError):  # the next claim stores it
+                world.store.write(name, sign_in, cas=version, give_up_after=PATIENCE)
+        next_at = world.clock.monotonic() + sign_in.pause(now, sign_in.interval)
+        return Polled(sign_in, LastPoll(sign_in.id, next_at, sign_in.interval), asked=True)
     current = sign_in
     while True:
         after = _after(world, name, current, answer)
@@ -157,59 +193,41 @@ def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: Po
             stored = world.store.read(SignIn, name, patient=True)
             standing, version = stored.document, stored.version
             if standing is None or standing.id != sign_in.id or not _still_counts(standing, answer):
-                return Polled(
-                    standing, gone=stored.gone
-                )  # a newer sign-in stands, or this one is over: what came late is dropped
+                # A newer sign-in stands, or this one is over: what came late is dropped.
+                return Polled(standing, gone=stored.gone, asked=True)
             current = standing
         else:
-            return Polled(after)
+            return Polled(after, asked=True)
 
 
 def _after(world: World, name: str, current: SignIn, answer: Approved | Ended) -> SignIn:
     """Return the sign-in with Microsoft's answer taken in."""
     if isinstance(answer, Approved):
-        return _not_expected(world, name, current, answer) or current.approved(answer.assertion, answer.tenant_id)
+        return not_expected(world, name, current, answer) or current.approved(answer.assertion, answer.tenant_id)
     return _ended(current, answer, world)
 
 
+#: Ends that an approval takes back which was under way.
+OVERTAKEN = frozenset({Reason.CANCELLED, Reason.EXPIRED, Reason.APPROVAL_LOST})
+
+
 def _still_counts(standing: SignIn, answer: Approved | Ended) -> bool:
-    """Tell whether an answer still counts for what somebody else wrote meanwhile: a request that joined, a claim, a cancel."""
+    """Tell whether an answer still counts for what somebody else wrote meanwhile: a request that joined, a claim, a cancel.
+
+    An approval does so, too, where another instance has taken the code for expired or its answer for lost meanwhile.
+    """
     if standing.state is SignInState.PENDING:
         return True
-    return isinstance(answer, Approved) and standing.outcome is Reason.CANCELLED
+    return isinstance(answer, Approved) and standing.outcome in OVERTAKEN
 
 
 def _ended(sign_in: SignIn, answer: Ended, world: World) -> SignIn:
     now = world.clock.now()
-    in_time = now < sign_in.expires_at - sign_in.interval
-    if answer.spent and sign_in.doubt and (in_time or answer.outcome is not Reason.EXPIRED):
-        text = "the code was used, but the service died before it could store Microsoft's answer"
+    if answer.spent and sign_in.doubt:
+        text = "the code was used, but Microsoft's answer was lost on its way, or before the service could store it"
         remedy = "Nobody's fault and nothing is lost but this sign-in. Sign in once more: vb365 sign-in NAME."
-        return sign_in.ended(Reason.APPROVAL_LOST, now, text, remedy)
+        return sign_in.ended(Reason.APPROVAL_LOST, now, text, remedy, code=answer.code, trace_id=answer.trace_id)
     return sign_in.ended(answer.outcome, now, answer.text, answer.remedy, code=answer.code, trace_id=answer.trace_id)
-
-
-def _not_expected(world: World, name: str, sign_in: SignIn, answer: Approved) -> SignIn | None:
-    """Return the sign-in ended, if somebody else signed in than was expected: the tokens are dropped."""
-    if ended := wrong_account(world, name, sign_in, answer.account):
-        return ended
-    now = world.clock.now()
-    credential = world.store.read(Credential, name, patient=True).document
-    bound = credential.binding if credential else None
-    known = bound.tenant_id if bound and bound.organization == sign_in.binding.organization else ""
-    if known and answer.tenant_id and known != answer.tenant_id:
-        text = "signed in to another Microsoft 365 tenant than before"
-        return sign_in.ended(Reason.WRONG_TENANT, now, text, f"Sign in again: vb365 sign-in {name}.")
-    return None
-
-
-def wrong_account(world: World, name: str, sign_in: SignIn, account: str) -> SignIn | None:
-    """Return the sign-in ended if somebody else has signed in than the tenant expects now, though the code was made before."""
-    wanted = (world.specs.tenant(name) or sign_in).expected_account
-    if not wanted or wanted.casefold() == account.casefold():
-        return None
-    text = f"signed in as {account or 'an account that the tokens do not name'}; expected was {wanted}"
-    return sign_in.ended(Reason.WRONG_ACCOUNT, world.clock.now(), text, f"Sign in again as {wanted}: vb365 sign-in {name}.")
 
 
 def cancel(world: World, name: str, sign_in_id: str, request: Handled, *, approved_too: bool = False) -> bool:

@@ -6,10 +6,14 @@ from datetime import datetime, timedelta
 
 from vault_plugin.core.credential import Credential, Failure, Rung
 from vault_plugin.core.deleted import said_of
+from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.handled import Handled
 from vault_plugin.core.lifecycle.gather import view_of
+from vault_plugin.core.lifecycle.identity import shared
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
-from vault_plugin.core.names import fill
+from vault_plugin.core.lifecycle.notes import Note, notes_of, of_sign_in, with_notes
+from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
+from vault_plugin.core.names import fill, is_tenant_id
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import LastError, RequestStatus, SignInStatus, Status
@@ -36,7 +40,18 @@ class SignInSeen:
 
 def seen(sign_in: SignIn | None) -> SignInSeen:
     """Return what a status tells of this sign-in."""
-    return SignInSeen(_sign_in_status(sign_in), _outcomes(sign_in.handled)) if sign_in else SignInSeen()
+    if sign_in is None:
+        return SignInSeen()
+    return SignInSeen(of_sign_in(_sign_in_status(sign_in), sign_in), _outcomes(sign_in.handled))
+
+
+def troubled(seen: SignInSeen, error: AuthorizationServerUnavailable | None) -> SignInSeen:
+    """Return what is told of a pending sign-in whose newest poll met this trouble: it is polled again, and it is shown."""
+    newest = seen.newest
+    if newest is None or error is None or newest.state != SignInState.PENDING:
+        return seen
+    told = {"text": str(error), "remedy": error.remedy(), "code": error.code, "trace_id": error.trace_id}
+    return SignInSeen(newest.replace(**told), seen.requests)
 
 
 def seen_gone(world: World, name: str, known: SignInSeen | None) -> SignInSeen:
@@ -51,24 +66,33 @@ def seen_gone(world: World, name: str, known: SignInSeen | None) -> SignInSeen:
     return SignInSeen(newest.replace(**ended), known.requests)
 
 
-def write_status(
+def write_status(  # noqa: PLR0913 - what is told, from where it is known
     world: World,
     name: str,
     credential: Credential,
     sign_in: SignInSeen,
     delay: timedelta = ZERO,
     beside: tuple[str, str] = ("", ""),
+    *,
+    looked_at: datetime | None = None,
 ) -> None:
     """Write ``status/NAME``, best effort: nothing depends on it.
 
-    `delay` is the lane's present one; `beside` is a text with its remedy of what is wrong beside the credential.
+    `delay` is the lane's present one; `beside` is a text with its remedy of what is wrong beside the credential; at
+    `looked_at` the published token was last found to work.
     """
     now = world.clock.now()
     view = view_of(world, name, credential)
     status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
-    text, remedy = beside
-    status = status.replace(text="; ".join(filter(None, (status.text, text))), remedy=status.remedy or remedy)
-    write_told(world, name, status)
+    if looked_at is not None:
+        status = status.replace(proved_at=max(looked_at, status.proved_at or looked_at))
+    told = (*notes_of(view, world.allowed), *shared(world, name, credential))
+    notes = (*(_said(note, view) for note in told), Note(*beside))
+    write_told(world, name, with_notes(status, notes))
+
+
+def _said(note: Note, view: View) -> Note:
+    return Note(note.text, fill(note.remedy, tenant=view.name, server=_server(view)), note.why)
 
 
 def write_told(world: World, name: str, status: Status) -> None:
@@ -101,6 +125,11 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
         every, live = _length(view.reread), _length(pair.life)
         text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
         remedy = TOO_SLOW
+    dead_at = view.facts.dead_since(credential)
+    if not (text or remedy or held):
+        text, remedy = _whose(credential)
+    if dead_at is not None and not held:
+        text = "; ".join(filter(None, (_said_of_dead(view, dead_at, delay), text)))
     return Status(
         tenant=view.name,
         server=server,
@@ -140,6 +169,7 @@ HOLDS = {
     Reason.CONFIGURATION_CHANGED: "Set the fields back, or sign in anew: vb365 sign-in NAME.",
     Reason.CONFIGURATION_REFUSED: "Correct the tenant or the service's settings.",
     Reason.DOCUMENT_DELETED: "",  # it names the version
+    Reason.SERVER_REJECTS_EVERYONE: REJECTS_EVERYONE,
 }
 
 
@@ -151,6 +181,30 @@ TOO_SLOW = (
     "Have consumers read more often (vb365 tenant set NAME --consumer-reread), "
     "or lengthen AuthTokenLifeTime on the VB365 server."
 )
+
+
+UNVERIFIED = "the token is not verified: VB365 knows it, but doesn't say which organization it is for"
+RENAMED = "VB365 calls this organization {} now; it is the same one by its id"
+_RENAMED_REMEDY = (
+    "Refreshing goes on. A new session may need the new name: vb365 tenant set NAME --organization, then vb365 sign-in NAME."
+)
+
+
+def _said_of_dead(view: View, dead_at: datetime, delay: timedelta) -> str:
+    """Say that the token is dead, how that is known, and about when it is replaced."""
+    alone = view.credential.findings.dead == view.credential.generation and view.facts.lost_before is None
+    whose = "VB365 doesn't know this token any more" if alone else "VB365 has lost its sessions: two tenants' tokens were dead"
+    wait = f"about {_length(delay)} from now" if delay > ZERO else "as soon as its server's lane has a place"
+    return f"{whose} ({dead_at:%H:%M:%S} UTC); it is replaced by a new session, {wait}"
+
+
+def _whose(credential: Credential) -> tuple[str, str]:
+    """Return what an operator should know of the organization that the token is for, and what to do about it."""
+    bound, called = credential.binding, credential.findings.organization_name
+    if bound and called and not is_tenant_id(bound.organization) and called.casefold() != bound.organization.casefold():
+        return RENAMED.format(called), _RENAMED_REMEDY
+    unverified = credential.pair is not None and credential.findings.unverified >= credential.proved > 0
+    return (UNVERIFIED, "") if unverified else ("", "")
 
 
 def _too_slow(life: timedelta, reread: timedelta, policy: Policy, *, late: bool) -> bool:
@@ -223,9 +277,12 @@ def _sign_in_status(sign_in: SignIn) -> SignInStatus:
 
 
 def _outcomes(handled: tuple[Handled, ...]) -> tuple[RequestStatus, ...]:
-    return _newest(
-        *(RequestStatus(id=done.id, action=done.action, outcome=done.outcome, text=done.text, at=done.at) for done in handled)
-    )
+    return _newest(*map(outcome_of, handled))
+
+
+def outcome_of(handled: Handled) -> RequestStatus:
+    """Return what a status tells of a request."""
+    return RequestStatus(id=handled.id, action=handled.action, outcome=handled.outcome, text=handled.text, at=handled.at)
 
 
 def _newest(*outcomes: RequestStatus) -> tuple[RequestStatus, ...]:

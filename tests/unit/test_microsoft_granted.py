@@ -1,0 +1,221 @@
+"""What Microsoft granted: less than was asked for, tokens that are none, and another tenant's."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from vault_plugin.core.credential import Assertion
+from vault_plugin.core.errors import AuthorizationServerUnavailable, ClientRejected
+from vault_plugin.core.ports import Approved
+from vault_plugin.core.tenants import DEFAULT_SCOPE, Binding
+from vault_plugin.microsoft import messages
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
+STORED = {
+    "access_token": "simtok-a1",
+    "refresh_token": "simtok-r1",
+    "id_token": "simtok-i1",
+    "expires_in": 3599,
+    "scope": "User.ReadWrite.All Directory.AccessAsUser.All",
+    "foci": "1",
+}
+BINDING = Binding(authority="https://a", client_id="c", scope=DEFAULT_SCOPE, organization="o", server="vbr")
+NEW = {"access_token": "simtok-a2", "expires_in": 3600}
+
+
+def jwt(**claims: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"simtok.{payload}.x"
+
+
+def held(tokens: dict[str, Any]) -> Assertion:
+    return messages.assertion_of(tokens, NOW, signed_in_at=NOW, account="a")
+
+
+def renewed(answer: dict[str, Any], stored: dict[str, Any] | None = None, binding: Binding = BINDING) -> Assertion:
+    came = messages.parse(200, json.dumps(answer).encode())
+    return messages.renewed(came, held(stored or STORED), LATER, binding)
+
+
+def approved(answer: dict[str, Any], scope: str = DEFAULT_SCOPE) -> Assertion:
+    result = messages.poll_result(messages.parse(200, json.dumps(answer).encode()), NOW, scope)
+    assert isinstance(result, Approved)
+    return result.assertion
+
+
+def json_of(assertion: Assertion) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(assertion.json_text.reveal())
+    return content
+
+
+# --- renewals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", [None, "", " ", 5, True, [], {}, ["simtok"], "two\nlines", "simtok-\u00e9", "\ud800"])
+@pytest.mark.parametrize("name", ["refresh_token", "id_token"])
+def test_what_is_no_token_takes_no_stored_ones_place(name: str, token: object) -> None:
+    """The old refresh token lives on at Microsoft; without it a person would be asked."""
+    new = renewed(NEW | {name: token})
+
+    assert json_of(new) == STORED | NEW
+    assert new.refreshable
+
+
+@pytest.mark.parametrize("token", [None, "", " ", 5, [], "two\nlines"])
+def test_an_answer_without_a_usable_access_token_is_none(token: object) -> None:
+    """Nothing is judged, and nothing stored is touched."""
+    with pytest.raises(AuthorizationServerUnavailable) as caught:
+        renewed({"access_token": token, "refresh_token": "simtok-r2"})
+
+    assert caught.value.reason == "AnswerUnusable"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"scope": None},
+        {"scope": ["User.Read"]},
+        {"foci": None},
+        {"refresh_token": None, "id_token": None, "scope": None, "foci": None},
+    ],
+)
+def test_null_replaces_nothing(more: dict[str, Any]) -> None:
+    """Whatever the field."""
+    assert json_of(renewed(NEW | more)) == STORED | NEW
+
+
+@pytest.mark.parametrize("said", [None, "soon", 0, -1, "-5", True, [], "", "nan"])
+def test_a_life_that_is_none_leaves_the_known_one(said: object) -> None:
+    """Else the grant would be renewed again and again, since it seems to have expired on arrival."""
+    new = renewed(NEW | {"expires_in": said})
+
+    assert json_of(new)["expires_in"] == 3599
+    assert new.expires_at == LATER + timedelta(seconds=3599)
+
+
+@pytest.mark.parametrize(
+    ("said", "life"), [(3600, 3600), ("3600", 3600), (3600.5, 3600.5), (1, 60), (10**12, 28 * 3600), ("1e9", 28 * 3600)]
+)
+def test_a_life_is_believed_within_bounds(said: object, life: float) -> None:
+    """From a minute to the 28 hours that Microsoft gives at most."""
+    assert renewed(NEW | {"expires_in": said}).expires_at == LATER + timedelta(seconds=life)
+
+
+def test_a_life_that_nobody_says_is_read_from_the_token_or_is_short() -> None:
+    """A first answer without `expires_in`."""
+    begins = int(NOW.timestamp())
+
+    assert approved({"access_token": jwt(iat=begins, exp=begins + 4000)}).expires_at == NOW + timedelta(seconds=4000)
+    assert approved({"access_token": "simtok"}).expires_at == NOW + timedelta(minutes=5)
+    assert approved({"access_token": jwt(iat="x", exp=begins)}).expires_at == NOW + timedelta(minutes=5)
+
+
+# --- whose it is -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"access_token": jwt(tid="other")},
+        {"access_token": "simtok", "id_token": jwt(tid="other")},
+        {"access_token": jwt(tid="mine"), "id_token": jwt(tid="other")},
+        {"access_token": jwt(tid="other"), "id_token": jwt(tid="mine")},
+    ],
+)
+@pytest.mark.parametrize("bound", ["mine", ""])
+def test_a_renewal_for_another_tenant_is_refused(answer: dict[str, Any], bound: str) -> None:
+    """It takes no stored one's place, and asks no person: an administrator looks. An older record knows it by its tokens."""
+    stored = STORED | {"id_token": jwt(tid="mine")}
+    with pytest.raises(ClientRejected) as caught:
+        renewed(answer, stored, BINDING.replace(tenant_id=bound))
+
+    assert caught.value.reason == "WrongTenant"
+    assert "vb365 tenant show NAME" in caught.value.remedy()
+    assert "other" not in str(caught.value).split()
+
+
+@pytest.mark.parametrize(
+    "answer", [{"access_token": jwt(tid="MINE")}, {"access_token": "simtok"}, {"access_token": jwt(tid=5)}]
+)
+def test_a_renewal_for_the_same_tenant_or_of_an_unnamed_one_is_taken(answer: dict[str, Any]) -> None:
+    """In any case of letters."""
+    assert renewed(answer, binding=BINDING.replace(tenant_id="mine")).obtained_at == LATER
+    assert renewed({"access_token": jwt(tid="first")}).obtained_at == LATER
+
+
+# --- less than was asked for -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [{}, {"refresh_token": None}, {"refresh_token": ""}, {"refresh_token": 5}])
+def test_no_refresh_token_is_noticed(more: dict[str, Any]) -> None:
+    """At the sign-in."""
+    first = approved({"access_token": "simtok", "expires_in": 3600, **more})
+
+    assert not first.refreshable
+    assert first.lacks == ("offline_access",)
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted", "missing"),
+    [
+        ("User.Read offline_access", "User.Read", ()),
+        ("openid profile email offline_access User.Read", "User.Read", ()),
+        ("User.Read offline_access", "user.read Mail.Read openid profile email", ()),
+        ("User.Read offline_access", "https://graph.microsoft.com/User.Read", ()),
+        ("https://graph.microsoft.com/user.read offline_access", "User.Read", ()),
+        ("https://microsoftgraph.chinacloudapi.cn/User.Read offline_access", "User.Read", ()),
+        ("https://graph.microsoft.com/.default offline_access", "https://graph.microsoft.com/User.Read", ()),
+        ("User.Read offline_access", "User.ReadWrite.All", ()),
+        ("Directory.Read.All User.Read offline_access", "Directory.ReadWrite.All User.Read.All", ()),
+        ("User.Read offline_access", "", ()),
+        ("User.Read offline_access", " ", ()),
+        ("Directory.Read.All User.Read offline_access", "User.Read", ("Directory.Read.All",)),
+        ("User.ReadWrite.All offline_access", "User.Read", ("User.ReadWrite.All",)),
+        (
+            "https://graph.microsoft.com/Directory.Read.All User.Read",
+            "openid",
+            ("https://graph.microsoft.com/Directory.Read.All", "User.Read"),
+        ),
+        ("api://x/y offline_access", "api://x/z", ("api://x/y",)),
+        ("User.Read user.read offline_access", "openid", ("user.read",)),
+    ],
+)
+def test_a_scope_that_is_narrower_than_asked_is_noticed(asked: str, granted: str, missing: tuple[str, ...]) -> None:
+    """As Microsoft names scopes: in any case and form, some left out, and others beside. No false alarms."""
+    first = approved({"access_token": "simtok", "refresh_token": "simtok-r", "scope": granted}, asked)
+
+    assert first.lacks == missing
+
+
+@pytest.mark.parametrize("scope", [None, 5, ["User.Read"]])
+def test_a_scope_that_is_not_said_is_the_one_that_was_asked_for(scope: object) -> None:
+    """RFC 6749 section 5.1."""
+    assert approved({"access_token": "simtok", "refresh_token": "simtok-r", "scope": scope}).lacks == ()
+
+
+def test_a_renewal_tells_anew_what_is_granted() -> None:
+    """An administrator took a permission away, or gave it; an answer that doesn't say leaves what was known."""
+    less = renewed(NEW | {"scope": "User.ReadWrite.All"})
+    assert less.lacks == ("Directory.AccessAsUser.All",)
+
+    def next_one(answer: dict[str, Any]) -> Assertion:
+        return messages.renewed(messages.parse(200, json.dumps(answer).encode()), less, LATER, BINDING)
+
+    assert next_one(NEW).lacks == less.lacks
+    assert next_one(NEW | {"scope": None}).lacks == less.lacks
+    assert next_one(NEW | {"scope": STORED["scope"]}).lacks == ()
+
+
+def test_what_is_shown_of_the_account_is_no_other_remote_text() -> None:
+    """The tokens' own name of the account, if it is a line of bounded length."""
+    for name, shown in (
+        ("admin@contoso.onmicrosoft.com", "admin@contoso.onmicrosoft.com"),
+        ("a\x1b[2Jb", ""),
+        ("x" * 300, ""),
+        (5, ""),
+    ):
+        assert approved({"access_token": jwt(tid="t", preferred_username=name)}).account == shown
