@@ -138,6 +138,7 @@ class Leadership:
             released=released,
             doubts_before=now if lease.doubts else lease.doubts_before,
         )
+        self._lease = self._lease.tries(document)
         try:
             version = self._store.write(LEADER, document, cas=lease.version, give_up_after=PATIENCE)
         except VersionConflict:

@@ -125,3 +125,4 @@ def test_while_microsoft_is_away_the_refresh_is_presented_once_when_it_hurries(s
         scene.clock.advance(2 * MINUTE)
     assert refreshes(scene) == before + 1
     assert scene.credential().state is not State.NEEDS_SIGN_IN
+    assert "it was presented once" in scene.status().text

@@ -124,6 +124,17 @@ def test_somebody_elses_name_ends_a_hold() -> None:
     assert seen.may_take(timedelta(seconds=116))
 
 
+def test_only_what_this_process_wrote_is_its_own_however_old() -> None:
+    """A clone bears the same name; and a write whose outcome was never known may have landed."""
+    mine, tried, clones = (Leader(instance="a:1", started_at=NOW, renewed_at=NOW + n * timedelta(seconds=5)) for n in range(3))
+    lease = Lease("a:1").renewed(3, timedelta(0), mine).tries(tried).unclear()
+    hour = timedelta(hours=1)
+
+    assert not lease.observed(Stored(3, mine, age=hour), hour).doubts
+    assert not lease.observed(Stored(4, tried, age=hour), hour).doubts
+    assert lease.observed(Stored(4, clones, age=hour), hour).doubts
+
+
 class Failing(MemoryStore):
     """A store in which the lease alone answers errors: what is named here."""
 

@@ -57,8 +57,8 @@ class Lease:
     failing_since: timedelta | None = None
     #: For so long that we lead without it.
     without: bool = False
-    #: The `renewed_at` of the newest renewal of ours that is known to have been written.
-    wrote: datetime | None = None
+    #: The `renewed_at` of the newest renewal of ours that is known to have been written, and of those that were tried since.
+    wrote: frozenset[datetime] = frozenset()
     #: What stands there is older than what was seen before: Vault was restored from a snapshot.
     restored: bool = False
     #: What stands there is the heartbeat of somebody who hasn't led for long; or it comes from a snapshot.
@@ -109,7 +109,7 @@ class Lease:
 
     def _mine(self, document: Leader) -> bool:
         """Tell whether this process wrote it: the instance's name alone proves nothing, for a clone bears it too."""
-        return document.instance == self.instance and self.wrote is not None and document.renewed_at >= self.wrote
+        return document.instance == self.instance and document.renewed_at in self.wrote
 
     def ended(self) -> "Lease":
         """Give up the hold: what the holder knows is of a Vault that is no more."""
@@ -134,11 +134,15 @@ class Lease:
         """Forget the version: a write's outcome is unknown, or somebody wrote."""
         return replace(self, version=None)
 
+    def tries(self, document: Leader) -> "Lease":
+        """Note a write that is tried: its outcome may stay unknown, and it may land late."""
+        return replace(self, wrote=self.wrote | {document.renewed_at})
+
     def renewed(self, version: int, begun: timedelta, wrote: Leader) -> "Lease":
         """Note our own write, and when it was begun."""
         return replace(
             self,
-            wrote=wrote.renewed_at,
+            wrote=frozenset({wrote.renewed_at}),
             restored=False,
             old=False,
             doubts_before=wrote.doubts_before,

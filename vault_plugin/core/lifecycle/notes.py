@@ -37,7 +37,8 @@ def notes_of(view: View, allowed: Allowed) -> tuple[Note, ...]:
     if tenant is None or credential.state is State.REVOKED:
         return ()
     binding = bind(view.name, tenant)
-    return (*_granted(credential, binding.scope), *_form(credential, binding), *_scope(credential, binding, allowed))
+    told = (*_granted(credential, binding.scope), *_form(credential, binding), *_scope(credential, binding, allowed))
+    return (*told, *_restored(credential))
 
 
 def less_granted(lacks: tuple[str, ...], scope: str, *, why: bool = False) -> tuple[Note, ...]:
@@ -98,6 +99,16 @@ def _scope(credential: Credential, binding: Binding, allowed: Allowed) -> tuple[
     text = "the scope isn't listed in VB365_CLIENTS, where * allows any client only: a new sign-in is refused"
     remedy = "Have an administrator of the service add scope:* or this scope, as scope:..., to VB365_CLIENTS."
     return (Note(text, remedy, why=_waits(credential)),)
+
+
+def _restored(credential: Credential) -> tuple[Note, ...]:
+    """Return what is told of a refresh token that comes from a snapshot, perhaps."""
+    pair = credential.pair
+    if pair is None or not pair.restored:
+        return ()
+    what = "it was presented once, since Microsoft gave no answer" if pair.presented else "a new session goes first"
+    text = f"Vault was restored from a snapshot, or nobody led for a while: the refresh token may be spent; {what}"
+    return (Note(text, ""),)
 
 
 def _waits(credential: Credential) -> bool:
