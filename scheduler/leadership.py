@@ -136,7 +136,7 @@ class Leadership:
             started_at=self._started_at,
             renewed_at=now,
             released=released,
-            doubts_before=now if lease.doubts else lease.doubts_before,
+            doubts_before=now if lease.doubts else lease.doubts_before and min(lease.doubts_before, now),
         )
         self._lease = self._lease.tries(document)
         try:

@@ -109,10 +109,10 @@ class Memory:
         for name, planned in self.seen():
             self.update(name, set_back=max(planned.set_back - step, ZERO))
 
-    def turn(self, name: str, credential: Credential) -> datetime | None:
+    def turn(self, name: str, credential: Credential, now: datetime) -> datetime | None:
         """Return when this tenant's turn comes to probe its server; None unless that rejects everybody."""
         server = credential.binding.server if credential.binding else ""
-        facts = self.facts(server)
+        facts = self.facts(server).by(now)
         if not facts.rejects_everyone:
             return None
         called_at = credential.calls[-1] if credential.calls else None
@@ -124,8 +124,8 @@ class Memory:
             for other, planned in here
             if planned.waits_turn
         ]
-        last = max((planned.called_at for _, planned in here if planned.called_at is not None), default=None)
-        return turn_at(one, others, self._turn_every, facts.accepted_at, last)
+        calls = [planned.called_at for _, planned in here if planned.called_at is not None and planned.called_at <= now]
+        return turn_at(one, others, self._turn_every, facts.accepted_at, max(calls, default=None), now)
 
     def mood_of(self, name: str) -> Mood:
         """Return how this tenant's server treats everybody."""

@@ -74,8 +74,10 @@ class Proving:
 
     def _doubt_all(self) -> None:
         now = self._world.clock.now()
-        for server in {planned.server for _, planned in self._memory.seen() if planned.server and planned.issued_at}:
-            self.recovered(server, now)
+        for server in {planned.server for _, planned in self._memory.seen() if planned.server}:
+            issued = [shown.issued_at for shown in self._shown(server)]
+            if issued:  # that the oldest one lives tells that nothing was lost since
+                self._doubt(server, now, min(issued))
 
     def recovered(self, server: str, before: datetime) -> None:
         """Doubt what was issued before: an outage of this server is over."""

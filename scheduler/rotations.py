@@ -59,7 +59,9 @@ class Rotations:
 
     # --- planning ----------------------------------------------------------------------------------------------------
 
-    def load(self, name: str, *, assumed: TenantSpec | None = None, remember: bool = False) -> Credential:
+    def load(
+        self, name: str, *, assumed: TenantSpec | None = None, remember: bool = False, not_before: datetime | None = None
+    ) -> Credential:
         """Read a credential and plan what is next for it.
 
         `assumed` stands for a tenant's document that is yet to be read: at worst the plan is too early or, for consumers
@@ -78,13 +80,13 @@ class Rotations:
             lane = self._lanes.of(credential.binding.server)
             for begun in credential.calls:
                 lane.remember(begun)
-        self._plan(name, credential, assumed=assumed)
+        self._plan(name, credential, not_before=not_before, assumed=assumed)
         return credential
 
     def _deleted(self, name: str, credential: DeletedCredential) -> None:
         """Plan nothing for what somebody deleted: it is read again by itself."""
         self._held.deleted(name, credential)
-        planned = self._memory.update(name, state=credential.state, next_at=None, demand=0.0, attempt_id="")
+        planned = self._memory.update(name, state=credential.state, next_at=None, demand=0.0, attempt_id="", waits_turn=False)
         if planned.server:
             self._lanes.of(planned.server).drop(name)
 
@@ -282,7 +284,7 @@ class Rotations:
             wait = backoff(now, pair.expires_at, pair.life) if pair else UNJUDGED_RETRY
             self._renewals.hold(name, max(wait, error.retry_after or timedelta(0)))
         if done.superseded:
-            self.load(name)
+            self.load(name, not_before=now + ASK_AGAIN)
             return
         if credential.generation > planned.published:
             credential = self._publisher.publish(name, credential, done) or credential

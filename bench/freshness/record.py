@@ -53,6 +53,7 @@ class Fault:
     rung: Rung
     verdict: str = ""
     answered: bool = True
+    climbed: bool = False
 
 
 @dataclass(slots=True)

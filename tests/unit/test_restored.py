@@ -27,6 +27,14 @@ SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hou
 # --- the lease -------------------------------------------------------------------------------------------------------
 
 
+class Ahead:
+    """A clock by which everything here is over."""
+
+    @staticmethod
+    def now() -> datetime:
+        return NOW + 9 * HOUR
+
+
 class Place:
     """A Vault, and the instances that ask for its lease."""
 
@@ -289,7 +297,7 @@ def credential(held: TokenPair | None = None, *, fresh: bool = False, **more: An
 @pytest.mark.parametrize(("before", "doubted"), [(None, False), (NOW - HOUR, False), (NOW - 45 * MINUTE, False), (NOW, True)])
 def test_a_pair_is_doubted_that_was_issued_before_the_restore(before: datetime | None, *, doubted: bool) -> None:
     """One of the same moment or later was given to whoever knew."""
-    world = cast("World", type("World", (), {"doubts_before": staticmethod(lambda: before)}))
+    world = cast("World", type("World", (), {"doubts_before": staticmethod(lambda: before), "clock": Ahead}))
     held = doubting(world, credential(pair()))
 
     assert held.pair is not None
@@ -301,7 +309,7 @@ def test_a_pair_is_doubted_that_was_issued_before_the_restore(before: datetime |
 
 def test_a_pair_that_is_doubted_already_is_as_it_was() -> None:
     """Whether its refresh token was presented meanwhile isn't forgotten."""
-    world = cast("World", type("World", (), {"doubts_before": staticmethod(lambda: NOW)}))
+    world = cast("World", type("World", (), {"doubts_before": staticmethod(lambda: NOW), "clock": Ahead}))
     held = credential(pair(restored=True, presented=True))
 
     assert doubting(world, held) is held

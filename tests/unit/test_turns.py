@@ -198,14 +198,14 @@ def test_a_term_asks_for_turns_only_while_the_server_rejects_everybody() -> None
     memory = Memory()
     first, second = (credential(rejected=Rejected(since=NOW - n * MINUTE, at=NOW), calls=(NOW - n * MINUTE,)) for n in (5, 2))
     memory.saw("acme", first, timedelta(0))
-    assert memory.turn("acme", first) is None
+    assert memory.turn("acme", first, NOW) is None
 
     memory.saw("globex", second, timedelta(0))
     for name in ("acme", "globex"):
         memory.update(name, waits_turn=True)
-    assert memory.turn("acme", first) == NOW - MINUTE
-    assert memory.turn("globex", second) == NOW
+    assert memory.turn("acme", first, NOW) == NOW - MINUTE
+    assert memory.turn("globex", second, NOW) == NOW
 
     memory.saw("initech", credential(last_rotation_at=NOW, rejected=None), timedelta(0))
-    assert memory.turn("acme", first) is None
+    assert memory.turn("acme", first, NOW) is None
     assert memory.facts("vbr").recovered_at == NOW

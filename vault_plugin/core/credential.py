@@ -95,6 +95,8 @@ class Failure(Part):
     answered: bool = True
     #: Whose verdict on what was sent it was: the class of the error, or empty where nothing was judged.
     verdict: str = ""
+    #: Another rung was rejected before in the same attempt.
+    climbed: bool = False
 
 
 def grant_is_dead(error: Failure | None) -> bool:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Credential, Rung, grant_is_dead
 from vault_plugin.core.facts import ServerFacts
+from vault_plugin.core.pair import TokenPair
 
 
 def full_ladder(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Rung, ...]:
@@ -52,8 +53,8 @@ def keeps_failing(credential: Credential) -> bool:
 def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried: bool) -> tuple[Rung, ...]:
     """Return the rungs to try now; `hurried`: less than half of the overlap is left.
 
-    Then a rung whose last three answers were errors without a verdict lets the next one try first. So does Microsoft, one
-    time, if it gives no answer and the refresh token comes from a snapshot, perhaps.
+    Then a rung whose last three answers were errors without a verdict lets the next one try first. So does Microsoft if it
+    gives no answer and the refresh token was refused before; or, one time, if that comes from a snapshot, perhaps.
     """
     pair, rungs = credential.pair, full_ladder(credential, now, facts)
     if not hurried or not rungs:
@@ -62,9 +63,15 @@ def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried
         onward = (*rungs[1:], rungs[0])
         once = pair is not None and pair.presented  # what may come from a snapshot goes first one time, for whatever reason
         return tuple(sorted(onward, key=lambda rung: rung is Rung.REFRESH)) if once else onward
-    if pair is not None and pair.restored and not pair.presented and rungs[0] is Rung.REASSERT and _silent(credential):
+    if pair is not None and rungs[0] is Rung.REASSERT and _silent(credential) and _may_go_first(pair):
         return (Rung.REFRESH, *(rung for rung in rungs if rung is not Rung.REFRESH))
     return rungs
+
+
+def _may_go_first(pair: TokenPair) -> bool:
+    if pair.restored:
+        return not pair.presented
+    return pair.refused_at is not None and not pair.doubtful
 
 
 def _silent(credential: Credential) -> bool:
@@ -77,7 +84,7 @@ def probe(credential: Credential, now: datetime, facts: ServerFacts) -> tuple[Ru
     """Return the one rung by which a server that rejects everybody is probed: a new session while a grant stands."""
     rungs = full_ladder(credential, now, facts)
     dead = grant_is_dead(credential.last_error)
-    wanted = (Rung.EXCHANGE, *(() if dead else (Rung.REASSERT,)), Rung.REFRESH)
+    wanted = (Rung.EXCHANGE, *(() if dead or _silent(credential) else (Rung.REASSERT,)), Rung.REFRESH)
     return tuple(rung for rung in wanted if rung in rungs)[:1]
 
 

@@ -84,7 +84,7 @@ class Lease:
         document = stored.document
         fresh = stored.version != self.seen_version
         ours = document is not None and document.instance == self.instance
-        back = self.seen_version is not None and stored.version < self.seen_version
+        back = document is not None and self.seen_version is not None and stored.version < self.seen_version
         old = stored.age is not None and stored.age > DOUBTED_AFTER and document is not None and not self._mine(document)
         told = document.doubts_before if document else None
         return replace(

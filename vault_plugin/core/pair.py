@@ -18,6 +18,8 @@ class TokenPair(Part):
     #: When Veeam refused the refresh token first, and how often: it is presented again, as the last rung.
     refused_at: Timestamp | None = None
     refusals: int = 0
+    #: When the server had accepted anything last, as it was known at the first refusal.
+    accepted_before: Timestamp | None = None
     #: The refusal counts: it was repeated later, and the server accepted somebody else meanwhile (DESIGN 5.2).
     confirmed: bool = False
     #: The pair comes from a snapshot, perhaps: a newer one may have been given since. Whether its refresh token was then
@@ -40,7 +42,7 @@ class TokenPair(Part):
 
     def refused(self, now: datetime, policy: Policy, accepted_at: datetime | None) -> "TokenPair":
         """Note a refusal of the refresh token; `accepted_at`: when the server accepted anything of another tenant last."""
-        first = self.refused_at or now
-        others = accepted_at is not None and first < accepted_at
+        first, before = (self.refused_at, self.accepted_before) if self.refused_at else (now, accepted_at)
+        others = accepted_at is not None and first < accepted_at <= now and (before is None or before < accepted_at)
         confirmed = self.confirmed or (others and now - first >= policy.confirm_refusal_after)
-        return self.replace(refused_at=first, refusals=self.refusals + 1, confirmed=confirmed)
+        return self.replace(refused_at=first, refusals=self.refusals + 1, accepted_before=before, confirmed=confirmed)

@@ -161,7 +161,7 @@ def _recovered(view: View, now: datetime, policy: Policy) -> Action | None:
     waits = credential.state in (State.BLOCKED, State.ACTIVE) and credential.rejected is not None
     if not waits or since is None or credential.rejected is None or _last_try(credential, now) >= since:
         return None
-    rungs = ladder.full_ladder(credential, now, view.facts)
+    rungs = ladder.wanted(credential, now, view.facts, hurried=view.hurries(now, policy))
     return Action(Do.ATTEMPT, Reason.SERVER_RECOVERED, ladder=rungs) if rungs else None
 
 
@@ -183,9 +183,12 @@ def _needs_sign_in(view: View, now: datetime, policy: Policy) -> Action | None:
     credential = view.credential
     if credential.state is not State.NEEDS_SIGN_IN:
         return None
-    at = _last_try(credential, now) + policy.silent_retry_after
-    rungs = ladder.full_ladder(credential, now, view.facts)
-    if lasts(at, policy.silent_retry_after, now) or not rungs:
+    rungs, error = ladder.full_ladder(credential, now, view.facts), credential.last_error
+    # Veeam's word is no reason to ask a person while a grant stands: a former version did so.
+    unjust = error is not None and error.verdict == "TokenRejected" and bool({*rungs} - {Rung.REFRESH})
+    wait = policy.blocked_retry_after if unjust else policy.silent_retry_after
+    at = _last_try(credential, now) + wait
+    if lasts(at, wait, now) or not rungs:
         return Action(Do.HOLD, credential.reason, at=at if rungs else None)
     return Action(Do.ATTEMPT, Reason.SILENT_RETRY, ladder=rungs)
 
@@ -201,7 +204,7 @@ def _blocked(view: View, now: datetime, policy: Policy) -> Action | None:
         begun = max(credential.since, pair.expires_at) if pair else credential.since
         wait = timedelta(hours=1) if last - begun >= policy.blocked_hourly_after else policy.blocked_retry_after
     at = last + wait
-    rungs = ladder.full_ladder(credential, now, view.facts)
+    rungs = ladder.wanted(credential, now, view.facts, hurried=view.hurries(now, policy))
     if lasts(at, wait, now) or not rungs:
         text = credential.last_error.text if credential.last_error else ""
         return Action(Do.HOLD, credential.reason, at=at if rungs else None, text=text, shares=True)
@@ -213,7 +216,7 @@ def _backing_off(view: View, now: datetime, policy: Policy) -> Action | None:
     failures = credential.failures
     rungs = ladder.wanted(credential, now, view.facts, hurried=view.hurries(now, policy))
     if rungs and rungs[0] in AT_VEEAM:  # Microsoft's trouble binds Microsoft's rung only
-        failures = tuple(failure for failure in failures if failure.rung in AT_VEEAM)
+        failures = tuple(failure for failure in failures if failure.rung in AT_VEEAM or failure.climbed)
     if pair is None or not failures:
         return None
     last = failures[-1]

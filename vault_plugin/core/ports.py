@@ -41,7 +41,7 @@ class Stored(Generic[D]):
     #: Its data is gone for good; what is only deleted comes back by ``kv undelete``.
     destroyed: bool = False
     #: How long ago it was written, by Vault's own clock; None if Vault doesn't say.
-    age: timedelta | None = None
+    age: timedelta | None = field(default=None, compare=False)
 
     @property
     def deleted(self) -> bool:
@@ -266,7 +266,7 @@ class World:
     #: What is known of a server by now.
     facts: Callable[[str], ServerFacts] = lambda _server: UNKNOWN
     #: When this tenant's turn comes to probe its server; None unless that rejects everybody.
-    turn: Callable[[str, Credential], datetime | None] = lambda _name, _credential: None
+    turn: Callable[[str, Credential, datetime], datetime | None] = lambda _name, _credential, _now: None
     identities: Identities = field(default_factory=Alone)
     #: Pairs that were issued before this come from a restored snapshot, perhaps.
     doubts_before: Callable[[], datetime | None] = lambda: None

@@ -1,7 +1,7 @@
 """Whose turn it is to probe a server that rejects everybody: once a minute, another tenant each time (DESIGN 5.2)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 #: Stands for "never".
@@ -26,19 +26,27 @@ def turn_at(
     every: timedelta,
     since: datetime | None,
     called_at: datetime | None = None,
+    now: datetime | None = None,
 ) -> datetime:
     """Return when this tenant's turn comes, if nothing changes meanwhile. It may be over.
 
-    `called_at`: when the server was called last for anybody, whether he waits or not.
+    `called_at`: when the server was called last for anybody, whether he waits or not. What lies after `now` was noted before
+    the clock was set back, and says nothing.
 
     Who was asked for comes first, then who had no turn `since` the server accepted somebody last: those that it had accepted
     before, the earliest expiry first, and then the others. Then it is the turn of whoever had it longest ago.
     """
-    known = [*(other for other in all_waiting if other.name != one.name), one]
-    last = max([other.called_at for other in known if other.called_at is not None] + [called_at or _NEVER])
-    mine = _order(one, since)
+    known = [_known(other, now) for other in (*(other for other in all_waiting if other.name != one.name), one)]
+    mine, calls = _order(known[-1], since), [other.called_at for other in known if other.called_at is not None]
+    if called_at is not None and (now is None or called_at <= now):
+        calls.append(called_at)
     before = sum(_order(other, since) < mine for other in known)
-    return last + every * (before + 1) if last > _NEVER else _NEVER
+    return max(calls) + every * (before + 1) if calls else _NEVER
+
+
+def _known(one: Waiting, now: datetime | None) -> Waiting:
+    """Return what is known of who waits."""
+    return replace(one, called_at=None) if now is not None and one.called_at is not None and one.called_at > now else one
 
 
 def _order(one: Waiting, since: datetime | None) -> tuple[bool, datetime, bool, datetime, str]:

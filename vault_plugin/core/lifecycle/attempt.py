@@ -32,7 +32,7 @@ from vault_plugin.core.errors import (
 )
 from vault_plugin.core.lifecycle.gather import facts_of
 from vault_plugin.core.lifecycle.latest import offer
-from vault_plugin.core.lifecycle.verdicts import VERDICTS, confirmed, failure_of, judge
+from vault_plugin.core.lifecycle.verdicts import VERDICTS, WHEN_WELL, buries, confirmed, failure_of, judge
 from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.policy import Action
 from vault_plugin.core.ports import TokenAnswer, World
@@ -233,7 +233,7 @@ def _renewed(world: World, run: Run, action: Action, assertion: Assertion) -> St
     def change(current: Credential) -> Credential | None:
         current = _known(run, current)
         held = current.assertion
-        newer = held is not None and held.obtained_at > assertion.obtained_at
+        newer = held is not None and held != run.grant.assertion and held.obtained_at > assertion.obtained_at
         if current.state is State.REVOKED or current.sign_in_id != run.grant.sign_in_id or newer:
             return None
         current = current.replace(assertion=assertion)
@@ -254,8 +254,8 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
     entry = run.attempt
     failure = failure_of(error, entry.rung, now)
     unsure = bool(failure.verdict) and not confirmed(error, run.credential, now, world.policy)
-    if unsure:
-        failure = failure.replace(verdict="", answered=True)
+    unjudged = {"verdict": "", "answered": True} if unsure else {}
+    failure = failure.replace(climbed=bool(entry.rejections), **unjudged)
 
     def change(current: Credential) -> Credential | None:
         if current.attempt is None or current.attempt.id != entry.id:
@@ -272,18 +272,22 @@ def _rejected(world: World, run: Run, current: Credential, failure: Failure) -> 
     """Return what stands after a verdict: the attempt at its next rung, or at its end."""
     entry, now, facts = run.attempt, failure.at, facts_of(world, current)
     if entry.rung is Rung.REFRESH and current.pair is not None:
-        current = current.replace(pair=current.pair.refused(now, world.policy, facts.accepted_at))
+        accepted_at = world.facts(current.binding.server).accepted_at if current.binding else None
+        current = current.replace(pair=current.pair.refused(now, world.policy, accepted_at))
     rejections, rest = (*entry.rejections, failure), entry.ladder[1:]
     if rest:
         return current.replace(attempt=entry.replace(ladder=rest, climbed=True, rejections=rejections))
     works = entry.before is State.ACTIVE and entry.purpose is not Purpose.ROTATION
-    if entry.purpose is Purpose.SIGN_IN and not works:
+    if entry.purpose is Purpose.SIGN_IN and (not works or buries(current, run.grant.binding)):
         current = _adopted(current, run.grant)  # nothing better is stored: the new grant is tried again
     if failure.rung in AT_VEEAM and not works:
         current = current.rejected_again(now)
     judged = judge(run.name, rejections, entry, current, facts, now)
     if works:  # the pair that stands still does
-        return current.concluded(Event.DEFERRED, VERDICTS[failure.verdict][1], judged.failure, now)
+        shown = judged.failure
+        if entry.purpose is Purpose.SIGN_IN and judged.reason is Reason.SERVER_REJECTS_EVERYONE:
+            shown = shown.replace(remedy=WHEN_WELL)
+        return current.concluded(Event.DEFERRED, VERDICTS[failure.verdict][1], shown, now)
     if judged.event is Event.DEFERRED:
         at_veeam = [each for each in rejections if each.rung in AT_VEEAM]  # what the next try, which is one at Veeam, waits for
         ended = current.deferred((at_veeam or [failure])[-1].replace(at=now), judged.reason, now)

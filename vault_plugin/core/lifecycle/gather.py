@@ -46,7 +46,7 @@ def credential_of(stored: Stored[Credential], now: datetime) -> Credential:
 def doubting(world: World, credential: Credential) -> Credential:
     """Return the credential with a pair that may come from a restored snapshot marked so (DESIGN 5.3)."""
     pair, before = credential.pair, world.doubts_before()
-    if pair is None or pair.restored or before is None or pair.issued_at >= before:
+    if pair is None or pair.restored or before is None or not pair.issued_at < before <= world.clock.now():
         return credential
     return credential.replace(pair=pair.replace(restored=True))
 
@@ -98,13 +98,13 @@ def view_of(world: World, name: str, credential: Credential, seen: Seen = NOT_SE
         unchanged_for=unchanged_for(credential, seen),
         facts=facts_of(world, credential),
         set_back=seen.set_back,
-        turn_at=world.turn(name, credential),
+        turn_at=world.turn(name, credential, world.clock.now()),
     )
 
 
 def assuming(world: World, name: str, credential: Credential, seen: Seen, tenant: TenantSpec) -> View:
     """Return what the policy needs, as if this were the tenant's document and nothing had changed since the sign-in."""
-    credential, turn_at = doubting(world, credential), world.turn(name, credential)
+    credential, turn_at = doubting(world, credential), world.turn(name, credential, world.clock.now())
     facts = facts_of(world, credential)
     return View(name, tenant, "", (), credential, world.instance, seen.unchanged_for, facts, seen.set_back, turn_at)
 

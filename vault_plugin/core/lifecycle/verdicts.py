@@ -7,6 +7,7 @@ from vault_plugin.core.credential import Assertion, Attempt, Credential, Failure
 from vault_plugin.core.errors import AuthorizationServerError, BackupServerError, BackupServerUnavailable, Error
 from vault_plugin.core.facts import ServerFacts
 from vault_plugin.core.states import Event, Reason, State
+from vault_plugin.core.tenants import Binding
 from vault_plugin.core.timing import Policy
 
 #: The reason of an answer that says nothing but "later", whoever gives it.
@@ -42,6 +43,10 @@ def failure_of(error: AuthorizationServerError | BackupServerError, rung: Rung, 
 REJECTS_EVERYONE = (
     "It rejects every tenant: look at the VB365 server itself (its REST service, its certificate, tenant authentication). "
     "It is probed once a minute, and everything goes on by itself when it accepts again."
+)
+WHEN_WELL = (
+    "VB365 rejects every tenant now. What stands is kept, and this sign-in isn't. When VB365 is well, and a sign-in is still "
+    "needed: vb365 sign-in NAME."
 )
 NEVER_ACCEPTED = (
     "VB365 accepts other tenants and has never accepted this grant. Check there that the organization's name has exactly this "
@@ -104,6 +109,12 @@ def _rejected(name: str, last: Failure, credential: Credential, facts: ServerFac
     others = facts.accepted_at is not None and facts.accepted_at != accepted_at
     shown = last.replace(remedy=NEVER_ACCEPTED) if never and others else last
     return Judged(Event.REFUSED, Reason.REJECTED_BY_VEEAM, shown)
+
+
+def buries(credential: Credential, binding: Binding) -> bool:
+    """Tell whether the grant that stands is dead, so that a sign-in's of this binding is kept though Veeam rejects it now."""
+    same = credential.binding is not None and credential.binding.token_for == binding.token_for
+    return same and grant_is_dead(credential.last_error)
 
 
 def confirmed(error: Error, credential: Credential, now: datetime, policy: Policy) -> bool:
