@@ -268,7 +268,8 @@ class Credential(Document):
 
     def rejected_again(self, now: datetime) -> "Credential":
         """Note that Veeam rejected all that there is."""
-        return self.replace(rejected=Rejected(since=self.rejected.since if self.rejected else now, at=now))
+        since = min(self.rejected.since, now) if self.rejected else now  # the clock may have been set back since
+        return self.replace(rejected=Rejected(since=since, at=now))
 
     def asked(self, request: Handled) -> "Credential":
         """Note that an operator wants a rotation now."""

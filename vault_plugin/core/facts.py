@@ -66,11 +66,12 @@ class ServerFacts:
 
     def by(self, now: datetime) -> "ServerFacts":
         """Return the facts without what lies in the future: it was noted before the clock was set back."""
-        known = (self.lost_before, self.recovered_at, self.accepted_at)
+        known = (self.lost_before, self.recovered_at, self.accepted_at, *self.rejected.values())
         if all(at is None or at <= now for at in known):
             return self
-        lost_before, recovered_at, accepted_at = (at if at is not None and at <= now else None for at in known)
-        return replace(self, lost_before=lost_before, recovered_at=recovered_at, accepted_at=accepted_at)
+        lost_before, recovered_at, accepted_at = (at if at is not None and at <= now else None for at in known[:3])
+        rejected = {name: since for name, since in self.rejected.items() if since <= now}
+        return replace(self, lost_before=lost_before, recovered_at=recovered_at, accepted_at=accepted_at, rejected=rejected)
 
     def dead_since(self, credential: Credential) -> datetime | None:
         """Return when the stored access token was found dead, itself or with all others of the server's; None if it wasn't."""
