@@ -96,6 +96,8 @@ def main() -> int:
                     second, minute, _ = options.throttle.split("/")
                     trial.deployment.veeam.throttle = {"second": int(second), "minute": int(minute)}
                     trial.deployment.ok("server", "set", "vbr", "--throttle", options.throttle)
+                    trial.deployment.stop()  # a lane that learns of the throttle late would be refused, and halve its rate
+                    trial.deployment.start()
                 seen = play(trial, options.sick, lambda text: print(text, flush=True), throttled=throttled)
             finally:
                 trial.close()
