@@ -20,7 +20,7 @@ ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/li
 RULES: Final = (
     Mutant(
         "a refusal counts only if another tenant was accepted between two",
-        "vault_plugin/core/pair.py", "others = accepted_at is not None and first < accepted_at <= now", "others = True", REFUSALS,
+        "vault_plugin/core/pair.py", "confirmed = self.confirmed or (others and", "confirmed = self.confirmed or (True and", REFUSALS,
     ),
     Mutant(
         "two refusals at once are one",

@@ -85,12 +85,13 @@ def test_who_does_not_lead_renews_nothing(played: PlayedTerm, monkeypatch: pytes
     assert len(played.made("microsoft token")) == 1
 
 
-def test_who_does_not_lead_opens_no_letter(played: PlayedTerm) -> None:
+@pytest.mark.parametrize("action", ["sign-in", "rotate", "revoke"])
+def test_who_does_not_lead_opens_no_letter(played: PlayedTerm, action: str) -> None:
     """Whoever leads takes it; to delete it here would be to lose it."""
     played.tenant("acme")
     played.lead()
     played.leads = False
-    played.ask("acme", "sign-in", "r1")
+    played.ask("acme", action, "r1")
     played.play(MINUTE)
 
     assert played.letters.posted

@@ -95,6 +95,25 @@ def test_two_refusals_at_once_are_one(scene: Scene) -> None:
     assert scene.credential().state is State.BLOCKED
 
 
+def test_a_confirmed_refusal_asks_nobody_while_a_grant_stands(scene: Scene) -> None:
+    """The renewed assertion was rejected and isn't renewed again while it lives: Veeam alone speaks, and others are accepted."""
+    scene.signed_in()
+    scene.until_due()
+    scene.veeam.sick = True
+    for _ in range(3):
+        scene.rotate()
+        scene.clock.advance(6 * MINUTE)
+        scene.others_accepted_at = scene.clock.now()
+        scene.clock.advance(10 * MINUTE)
+    scene.rotate()
+    pair = scene.credential().pair
+    assert pair is not None
+    assert pair.confirmed
+
+    assert scene.credential().state is State.BLOCKED
+    assert scene.credential().reason is Reason.REJECTED_BY_VEEAM
+
+
 @pytest.mark.parametrize("error_shape", ["oauth", "rest", "empty"])
 def test_a_sick_server_never_asks_a_person_however_long(scene: Scene, error_shape: str) -> None:
     """A day of "Invalid credential", with a grant that Microsoft renews: blocked, and well by itself."""
