@@ -23,6 +23,7 @@ TABLE = {
     "servers/a": {"service": "rl", "operator": "rl", "admin": "cruld", "consumer": ""},
     "tenants/a": {"service": "rl", "operator": "crul", "admin": "cruld", "consumer": ""},
     "requests/a/1": {"service": "rld", "operator": "c", "admin": "c", "consumer": ""},
+    "requests/a": {"service": "ld", "operator": "", "admin": "", "consumer": ""},
     "status/a": {"service": "cru", "operator": "rl", "admin": "rl", "consumer": ""},
     "prompts/a": {"service": "crux", "operator": "r", "admin": "r", "consumer": ""},
     "sign-ins/a": {"service": "crulx", "operator": "", "admin": "", "consumer": ""},

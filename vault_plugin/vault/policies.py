@@ -21,6 +21,7 @@ _SERVICE: Final = _SELF | {
     "{m}/metadata/tenants/": "list",
     "{m}/metadata/": "list",
     "{m}/metadata/+": "delete",
+    "{m}/metadata/requests/": "list",  # HashiCorp's Vault holds this LIST to the rule above, unless it is named exactly
     "{m}/metadata/requests/*": "list delete",
     "{m}/data/requests/+/+": "read",
     "{m}/metadata/reports/": "list",
