@@ -36,6 +36,8 @@ class Planned:
     sign_in_waits: bool = False
     #: It waits for its turn to probe a server that rejects everybody, was called for last then, and was asked for.
     waits_turn: bool = False
+    #: The server has answered with anything but a pair since it accepted something of it.
+    failing: bool = False
     called_at: datetime | None = None
     accepted: bool = False
     requested: bool = False
@@ -102,6 +104,7 @@ class Memory:
             called_at=credential.calls[-1] if credential.calls else None,
             accepted=credential.pair is not None,
             requested=bool(credential.requested),
+            failing=credential.failing_since is not None,
         )
 
     def clock_stepped(self, step: timedelta) -> None:
@@ -134,7 +137,8 @@ class Memory:
 
     def waiting(self, server: str) -> list[tuple[str, Planned]]:
         """Return who waits for this server to accept anything again."""
-        return [(name, planned) for name, planned in self.seen() if planned.server == server and planned.waits_turn]
+        here = [(name, planned) for name, planned in self.seen() if planned.server == server]
+        return [(name, planned) for name, planned in here if planned.waits_turn or planned.failing]
 
     def facts(self, server: str) -> ServerFacts:
         """Return what is known of a server."""

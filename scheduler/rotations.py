@@ -27,6 +27,7 @@ from vault_plugin.core.lifecycle.rotate import step
 from vault_plugin.core.policy import Do, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.sign_in import SignIn
+from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import TenantSpec
 from vault_plugin.core.timing import backoff
 
@@ -122,8 +123,7 @@ class Rotations:
     ) -> None:
         world = self._world
         now, monotonic = world.clock.now(), world.clock.monotonic()
-        before = self._memory.mood_of(name)
-        planned = self._memory.saw(name, credential, monotonic)
+        before, planned = self._memory.mood_of(name), self._memory.saw(name, credential, monotonic)
         seen = self._seen(planned)
         view = assuming(world, name, credential, seen, assumed) if assumed else view_of(world, name, credential, seen)
         action = next_action(view, now, world.policy)
@@ -139,18 +139,18 @@ class Rotations:
             return
         if before != (mood := self._memory.mood_of(name)):
             self._wake(planned.server, but=name, mood=mood)
-        lane = self._lanes.of(planned.server)
+        lane, failing = self._lanes.of(planned.server), keeps_failing(credential, view.facts)
         if planned.sign_in_waits:  # whatever else there is to do, it comes after the exchange that a person waits for
-            retrying = keeps_failing(credential)
-            lane.put(Entry(name, not_before or now, now, urgent=not retrying, retrying=retrying))
+            lane.put(Entry(name, not_before or now, now, urgent=not failing, retrying=failing))
         elif at is None:
             lane.drop(name)
         else:
             expires_at = (view.facts.dead_since(credential) or pair.expires_at) if pair else now + NO_EXPIRY
-            lane.put(Entry(name, at, expires_at, retrying=action.shares or keeps_failing(credential)))
+            shares = failing or action.shares
+            lane.put(Entry(name, at, expires_at, retrying=shares and action.reason is not Reason.REQUESTED))
 
     def _wake(self, server: str, *, but: str, mood: Mood) -> None:
-        """Look at everybody anew whom the server rejected: it accepts again, or from now on it is probed by turns."""
+        """Look at everybody anew whom the server rejected or failed: it accepts again, or it is probed by turns from now on."""
         now, waiting = self._world.clock.now(), self._memory.waiting(server)
         log.warning("server_rejects_everyone" if mood.rejects else "server_recovered", server=server, waiting=len(waiting))
         for name, planned in waiting:

@@ -14,6 +14,7 @@ TAKEN_OVER: Final = ("tests/scenarios/test_take_over.py",)
 POLLS: Final = ("tests/scenarios/test_polls.py",)
 CODES: Final = ("tests/scenarios/test_codes.py",)
 WHOLE: Final = ("tests/unit/test_whole_answers.py",)
+RECOVERED: Final = ("tests/scenarios/test_recovered.py",)
 REFUSALS: Final = ("tests/scenarios/test_refusals.py",)
 ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/lifecycle/adopt.py"
 
@@ -70,6 +71,25 @@ RULES: Final = (
     Mutant(
         "nothing is renewed at Microsoft while this instance doesn't lead",
         "scheduler/renewals.py", "if self._may_call():", "if True:", LEADING,
+    ),
+    Mutant(
+        "whoever a sick server failed is woken when it recovers",
+        "vault_plugin/core/policy.py", "credential.rejected is not None or credential.failing_since is not None",
+        "credential.rejected is not None", RECOVERED,
+    ),
+    Mutant(
+        "failures of before a recovery make nobody wait for a share",
+        "vault_plugin/core/ladder.py", "return facts.recovered_at is None or failures[-1].at > facts.recovered_at", "return True",
+        RECOVERED,
+    ),
+    Mutant(
+        "who failed while others were accepted isn't woken",
+        "vault_plugin/core/facts.py", "failing = _standing(self.failing, name, credential.failing_since if had else None, accepted_at)",
+        "failing = _standing(self.failing, name, credential.failing_since if had else None, None)", RECOVERED,
+    ),
+    Mutant(
+        "who is asked for waits for no share",
+        "scheduler/rotations.py", "shares and action.reason is not Reason.REQUESTED", "shares", RECOVERED,
     ),
     Mutant(
         "no letter is opened while this instance doesn't lead",

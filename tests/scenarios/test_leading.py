@@ -7,7 +7,7 @@ import pytest
 from tests.scenarios.term import HOUR, MINUTE, SECOND, PlayedTerm
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import StoreUnavailable
-from vault_plugin.core.published import Prompt, Token
+from vault_plugin.core.published import Action, Prompt, Token
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import State
 from vault_plugin.core.tenants import ServerSpec, TenantSpec, Throttle
@@ -86,7 +86,7 @@ def test_who_does_not_lead_renews_nothing(played: PlayedTerm, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("action", ["sign-in", "rotate", "revoke"])
-def test_who_does_not_lead_opens_no_letter(played: PlayedTerm, action: str) -> None:
+def test_who_does_not_lead_opens_no_letter(played: PlayedTerm, action: Action) -> None:
     """Whoever leads takes it; to delete it here would be to lose it."""
     played.tenant("acme")
     played.lead()

@@ -52,6 +52,24 @@ def test_the_newest_of_everything_counts_whatever_the_order() -> None:
     assert UNKNOWN.learn("a", one).learn("b", other).old_alive_after(Rung.REFRESH) is False
 
 
+def failing(since: timedelta, **more: Any) -> Credential:
+    """Return a credential that was accepted once, and got other answers for so long."""
+    return held(pair=PAIR, failing_since=NOW - since, **more)
+
+
+def test_a_server_that_failed_two_has_recovered_when_it_accepts_somebody() -> None:
+    """One alone is its own trouble; so is whoever failed before somebody else was accepted."""
+    accepted = held(pair=PAIR, last_rotation_at=NOW)
+    one = UNKNOWN.learn("a", failing(MINUTE))
+    assert one.learn("c", accepted).recovered_at is None
+    assert one.learn("b", failing(2 * MINUTE)).learn("c", accepted).recovered_at == NOW
+    before = held(pair=PAIR, last_rotation_at=NOW - 5 * MINUTE)
+    broken = UNKNOWN.learn("c", before).learn("a", failing(MINUTE)).learn("b", failing(6 * MINUTE))
+    assert broken.learn("c", accepted).recovered_at is None
+    assert broken.learn("c", accepted).failing == {}
+    assert not broken.rejects_everyone
+
+
 def test_two_that_it_had_accepted_before_mean_everyone_until_somebody_is_accepted() -> None:
     """Then the server isn't sick as a whole."""
     one = UNKNOWN.learn("globex", rejected(MINUTE))

@@ -162,6 +162,8 @@ class Credential(Document):
     #: When a renewal of the assertion was begun last, whatever came of it.
     renewal_begun_at: Timestamp | None = None
     rejected: Rejected | None = None
+    #: Since when the server has answered with anything but a pair; None: it accepted the newest call, or said nothing since.
+    failing_since: Timestamp | None = None
     #: The newest generation whose token was proved to work, and when; and the newest that was proved not to.
     proved: int = 0
     proved_at: Timestamp | None = None
@@ -217,6 +219,7 @@ class Credential(Document):
             last_error=dead[-1] if dead else None,
             last_rotation_at=now,
             rejected=None,
+            failing_since=None,
         )
 
     def deferred(self, failure: Failure, reason: Reason, now: datetime, *, passing: bool = False) -> "Credential":
@@ -232,8 +235,10 @@ class Credential(Document):
                 reason = reason if before is State.ACTIVE else entry.before_reason
         moved = self._moved(Event.DEFERRED, reason, now)
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if failure.answered else self.failures
-        return moved._tried("Failed", failure.text, now).replace(
-            attempt=None, failures=failures, last_error=shown, tried_at=now
+        return (
+            moved._failing(failure, now)
+            ._tried("Failed", failure.text, now)
+            .replace(attempt=None, failures=failures, last_error=shown, tried_at=now)
         )
 
     def concluded(self, event: Event, reason: Reason, failure: Failure | None, now: datetime) -> "Credential":
@@ -242,8 +247,15 @@ class Credential(Document):
         moved = self._moved(event, reason, now)
         refused = event is Event.REFUSED and failure is not None
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if refused else ()
+        moved = moved._failing(failure, now) if refused else moved
         answered = moved._tried if event is Event.DEFERRED else moved._answered
         return answered("Failed" if failure else "Done", text, now).replace(attempt=None, failures=failures, last_error=failure)
+
+    def _failing(self, failure: Failure | None, now: datetime) -> "Credential":
+        """Note since when the server fails it."""
+        if failure is None or not failure.answered or failure.rung not in AT_VEEAM:
+            return self
+        return self.replace(failing_since=min(self.failing_since or now, now))  # the clock may have been set back since
 
     def disproven(self, generation: int, failure: Failure, reason: Reason, now: datetime) -> "Credential":
         """Note that this generation's access token doesn't do what it must: nobody is to read it, nor one after it unproved."""

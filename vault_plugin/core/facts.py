@@ -7,7 +7,7 @@ from datetime import datetime
 from vault_plugin.core.credential import Credential, Probe, Rung
 from vault_plugin.core.states import Reason
 
-#: So many tenants that it had accepted before must be rejected, and none accepted since: then it is the server.
+#: So many tenants that it had accepted before must be rejected, or failed, and none accepted since: then it is the server.
 EVERYONE = 2
 
 
@@ -22,7 +22,9 @@ class ServerFacts:
     probes: Mapping[Rung, Probe] = field(default_factory=dict)
     #: Since when it has rejected whom that it had accepted before, if it has accepted nothing of anybody since.
     rejected: Mapping[str, datetime] = field(default_factory=dict)
-    #: When it accepted somebody first after it had rejected everybody.
+    #: Likewise, since when it has answered with anything but a pair.
+    failing: Mapping[str, datetime] = field(default_factory=dict)
+    #: When it accepted somebody first after it had rejected everybody, or failed them.
     recovered_at: datetime | None = None
 
     #: Two tenants' tokens were found dead: sessions that were begun before this are lost.
@@ -31,13 +33,12 @@ class ServerFacts:
     def learn(self, name: str, credential: Credential) -> "ServerFacts":
         """Return the facts with what this credential tells."""
         accepted_at = _later(self.accepted_at, credential.last_rotation_at)
-        rejected = {who: since for who, since in self.rejected.items() if who != name}
-        told = credential.rejected
-        if told is not None and credential.pair is not None:
-            rejected[name] = told.since
-        standing = {who: since for who, since in rejected.items() if accepted_at is None or since > accepted_at}
+        told, had = credential.rejected, credential.pair is not None
+        standing = _standing(self.rejected, name, told.since if told is not None and had else None, accepted_at)
+        failing = _standing(self.failing, name, credential.failing_since if had else None, accepted_at)
         recovered_at = self.recovered_at
-        if accepted_at is not None and accepted_at != self.accepted_at and self.rejects_everyone and not standing:
+        sick = self.rejects_everyone or len(self.failing) >= EVERYONE
+        if accepted_at is not None and accepted_at != self.accepted_at and sick and not standing and not failing:
             recovered_at = accepted_at
         said = told.at if told is not None and credential.reason is Reason.SERVER_REJECTS_EVERYONE else None
         if said is not None and not standing and (recovered_at is None or recovered_at < said):  # nobody had learnt of it yet
@@ -53,6 +54,7 @@ class ServerFacts:
             proved_at=_later(self.proved_at, credential.proved_at),
             probes=probes,
             rejected=standing,
+            failing=failing,
             recovered_at=recovered_at,
         )
 
@@ -66,12 +68,21 @@ class ServerFacts:
 
     def by(self, now: datetime) -> "ServerFacts":
         """Return the facts without what lies in the future: it was noted before the clock was set back."""
-        known = (self.lost_before, self.recovered_at, self.accepted_at, *self.rejected.values())
+        known = (self.lost_before, self.recovered_at, self.accepted_at, *self.rejected.values(), *self.failing.values())
         if all(at is None or at <= now for at in known):
             return self
         lost_before, recovered_at, accepted_at = (at if at is not None and at <= now else None for at in known[:3])
-        rejected = {name: since for name, since in self.rejected.items() if since <= now}
-        return replace(self, lost_before=lost_before, recovered_at=recovered_at, accepted_at=accepted_at, rejected=rejected)
+        rejected, failing = (
+            {name: since for name, since in all_known.items() if since <= now} for all_known in (self.rejected, self.failing)
+        )
+        return replace(
+            self,
+            lost_before=lost_before,
+            recovered_at=recovered_at,
+            accepted_at=accepted_at,
+            rejected=rejected,
+            failing=failing,
+        )
 
     def dead_since(self, credential: Credential) -> datetime | None:
         """Return when the stored access token was found dead, itself or with all others of the server's; None if it wasn't."""
@@ -101,6 +112,14 @@ class ServerFacts:
 
 #: Nothing was measured yet.
 UNKNOWN = ServerFacts()
+
+
+def _standing(
+    known: Mapping[str, datetime], name: str, since: datetime | None, accepted_at: datetime | None
+) -> dict[str, datetime]:
+    """Return since when each is not accepted, with what is known of this one; an acceptance of anybody's since ends it."""
+    all_known = {who: at for who, at in known.items() if who != name} | ({name: since} if since is not None else {})
+    return {who: at for who, at in all_known.items() if accepted_at is None or at > accepted_at}
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from vault_plugin.core.credential import AT_VEEAM, FAILURES_KEPT, Credential, Rung, grant_is_dead
-from vault_plugin.core.facts import ServerFacts
+from vault_plugin.core.facts import UNKNOWN, ServerFacts
 from vault_plugin.core.pair import TokenPair
 
 
@@ -39,15 +39,17 @@ def _renewed_in_vain(credential: Credential, now: datetime) -> bool:
     )
 
 
-def stuck(credential: Credential) -> bool:
-    """Tell whether the last three answers were errors without a verdict."""
+def stuck(credential: Credential, facts: ServerFacts = UNKNOWN) -> bool:
+    """Tell whether the last three answers were errors without a verdict, and the newest came since the server recovered."""
     failures = credential.failures
-    return len(failures) == FAILURES_KEPT and not any(failure.verdict for failure in failures)
+    if len(failures) < FAILURES_KEPT or any(failure.verdict for failure in failures):
+        return False
+    return facts.recovered_at is None or failures[-1].at > facts.recovered_at
 
 
-def keeps_failing(credential: Credential) -> bool:
+def keeps_failing(credential: Credential, facts: ServerFacts = UNKNOWN) -> bool:
     """Tell whether those were Veeam's: then it waits for the share of its lane that such credentials have."""
-    return stuck(credential) and all(failure.rung in AT_VEEAM for failure in credential.failures)
+    return stuck(credential, facts) and all(failure.rung in AT_VEEAM for failure in credential.failures)
 
 
 def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried: bool) -> tuple[Rung, ...]:
@@ -59,7 +61,7 @@ def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried
     pair, rungs = credential.pair, full_ladder(credential, now, facts)
     if not hurried or not rungs:
         return rungs
-    if stuck(credential) and {failure.rung for failure in credential.failures} == {rungs[0]}:
+    if stuck(credential, facts) and {failure.rung for failure in credential.failures} == {rungs[0]}:
         onward = (*rungs[1:], rungs[0])
         once = pair is not None and pair.presented  # what may come from a snapshot goes first one time, for whatever reason
         return tuple(sorted(onward, key=lambda rung: rung is Rung.REFRESH)) if once else onward

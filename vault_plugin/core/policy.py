@@ -158,8 +158,9 @@ def _turn(view: View, now: datetime, policy: Policy) -> Action | None:
 
 def _recovered(view: View, now: datetime, policy: Policy) -> Action | None:
     credential, since = view.credential, view.facts.recovered_at
-    waits = credential.state in (State.BLOCKED, State.ACTIVE) and credential.rejected is not None
-    if not waits or since is None or credential.rejected is None or _last_try(credential, now) >= since:
+    failed = credential.rejected is not None or credential.failing_since is not None
+    waits = credential.state in (State.BLOCKED, State.ACTIVE) and failed
+    if not waits or since is None or _last_try(credential, now) >= since:
         return None
     rungs = ladder.wanted(credential, now, view.facts, hurried=view.hurries(now, policy))
     return Action(Do.ATTEMPT, Reason.SERVER_RECOVERED, ladder=rungs) if rungs else None
@@ -265,7 +266,7 @@ QUESTIONS: tuple[Question, ...] = (
     _turn,  # the server rejects everybody: it is probed once a minute, each time for another tenant
     _requested,  # an operator wants it now, whatever the state
     _needs_sign_in,  # one silent try a day
-    _recovered,  # the server accepts again, and this one was rejected while it didn't
+    _recovered,  # the server accepts again, and this one was rejected or failed while it didn't
     _blocked,  # by the remaining life, then every 15 minutes, later hourly
     _backing_off,  # its own answered errors
     _due,
