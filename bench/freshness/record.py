@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 
-from vault_plugin.core.credential import CALLS_KEPT, FAILURES_KEPT, Credential, Purpose, Rung
+from vault_plugin.core.credential import AT_VEEAM, CALLS_KEPT, FAILURES_KEPT, Credential, Purpose, Rung
 from vault_plugin.core.findings import Findings
 from vault_plugin.core.states import Reason, State
 
@@ -94,6 +94,7 @@ class Record:
     tried_at: datetime | None = None
     renewal_begun_at: datetime | None = None
     rejected: None = None
+    failing_since: datetime | None = None
     requested: str = ""
     #: Nobody's token dies before its time here.
     findings: Findings = NOTHING_FOUND
@@ -119,13 +120,15 @@ class Record:
         """Store the pair; the attempt ends."""
         self.generation += 1
         self.pair, self.attempt, self.state, self.since = pair, None, State.ACTIVE, now
-        self.failures, self.last_error = (), None
+        self.failures, self.last_error, self.failing_since = (), None, None
 
     def deferred(self, fault: Fault) -> None:
         """End the attempt without a verdict."""
         self.state, self.attempt, self.last_error, self.tried_at = State.ACTIVE, None, fault, fault.at
         if fault.answered:
             self.failures = (*self.failures, fault)[-FAILURES_KEPT:]
+            if fault.rung in AT_VEEAM:
+                self.failing_since = self.failing_since or fault.at
 
     def climbed(self, ladder: tuple[Rung, ...], refused_at: datetime | None = None) -> None:
         """Note what is left to try after a verdict, or with a renewed assertion; and when a refresh was refused."""

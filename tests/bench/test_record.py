@@ -53,6 +53,7 @@ class Twins:
         found = next_action(one, self.now, Policy())
         assert next_action(other, self.now, Policy()) == found
         assert keeps_failing(self.record.shown) == keeps_failing(self.document)
+        assert self.record.failing_since == self.document.failing_since
         return found
 
     def begin(self, action: Action, instance: str) -> None:
