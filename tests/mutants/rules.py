@@ -61,7 +61,7 @@ RULES: Final = (
     ),
     Mutant(
         "a last poll without a word on the code is made once more",
-        "vault_plugin/core/lifecycle/sign_in.py", "more = last is None or not last.final", "more = False", ANSWERS,
+        "vault_plugin/core/lifecycle/sign_in.py", "more = sign_in.interval <= LONGEST_PAUSE and (last is None or not last.final)", "more = False", ANSWERS,
     ),
     Mutant(
         "a pending answer's pause is obeyed",

@@ -266,6 +266,19 @@ def test_two_last_polls_without_a_word_end_it_as_what_was_seen(played: PlayedTer
     assert not played.stands(Prompt, "acme").user_code
 
 
+def test_a_long_interval_puts_no_end_off(scene: Scene) -> None:
+    """Microsoft takes an approved code for a little while only: with ten minutes between polls there is no second last one."""
+    scene.microsoft.interval = 600
+    scene.ask("sign-in")
+    scene.clock.advance(scene.document(SignIn).expires_at - scene.clock.now())
+    scene.microsoft_server.faults.add(Fault("/token", response=Response(503)))
+
+    scene.poll()
+
+    assert scene.document(SignIn).outcome is Reason.EXPIRED
+    assert "503" in scene.document(SignIn).text
+
+
 def test_an_approval_that_the_last_poll_lost_is_told_as_lost(scene: Scene) -> None:
     """The answer at expiry never came; to the next question Microsoft doesn't know the code any more."""
     scene.ask("sign-in")

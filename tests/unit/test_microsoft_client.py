@@ -63,6 +63,10 @@ def error_of(call: str, served: Server, authority: Authority, response: Response
         (Response(403, b'{"error": "access_denied", "message": "Blocked by policy"}'), "JSON of another form (status 403)"),
         (Response(401, b'{"error": "invalid_client"}'), "JSON of another form (status 401)"),
         (Response(400, b'{"error": "invalid_request", "message": "blocked"}'), "JSON of another form (status 400)"),
+        (
+            Response(403, b'{"timestamp": "2026-11-24T12:00:00Z", "status": 403, "error": "access_denied", "path": "/x"}'),
+            "JSON of another form (status 403)",
+        ),
         (Response(400, b'{"error": "invalid_grant", "error_description": ""}'), "JSON of another form (status 400)"),
         (Response(503, b'{"error": "unauthorized_client", "status": 503}'), "JSON of another form (status 503)"),
         (Response(403, b'{"error": {"code": 403, "message": "no"}, "path": "/x"}'), "JSON of another form (status 403)"),

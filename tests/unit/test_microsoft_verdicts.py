@@ -293,6 +293,7 @@ def test_a_number_says_that_nobody_signed_in_yet_whatever_the_error() -> None:
         ({"error": "access_denied", **TEXT}, Reason.DECLINED, False),
         ({"error": "access_denied", "error_codes": [65004]}, Reason.DECLINED, False),
         ({"error": "authorization_declined", "error_codes": [987654]}, Reason.DECLINED, False),
+        ({"error": "invalid_grant", "error_codes": [65004], "suberror": "consent_required"}, Reason.DECLINED, False),
         # Something else denied access: a provider, a policy, or what isn't known here.
         ({"error": "access_denied", "error_codes": [90123]}, Reason.BLOCKED_BY_TENANT_POLICY, False),
         ({"error": "access_denied", "error_codes": [987654]}, Reason.BLOCKED_BY_TENANT_POLICY, False),

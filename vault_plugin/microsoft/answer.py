@@ -37,7 +37,7 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 #: What makes a JSON object one of Microsoft's: what was asked for, or an error's number.
 _OURS: Final = ("error_codes", "access_token", "device_code")
 #: What Microsoft, and OAuth's servers, say beside an error. Who stands in front of them has the word alone, if any.
-_BESIDE: Final = ("error_description", "error_uri", "suberror", "trace_id", "correlation_id", "timestamp")
+_BESIDE: Final = ("error_description", "error_uri", "suberror", "trace_id", "correlation_id")
 #: A number of more digits means nothing here.
 _LONGEST_INTEGER: Final = 20
 

@@ -42,7 +42,7 @@ PENDING: Final[frozenset[str | int]] = frozenset({"authorization_pending", 70016
 DECLINED: Final[frozenset[str | int]] = frozenset({"access_denied", "authorization_declined", 65004})
 EXPIRED: Final[frozenset[str | int]] = frozenset({"expired_token", "code_expired", 70019, 70020})
 #: Numbers and suberrors that may stand beside it without saying anything else.
-BESIDE_DECLINED: Final[frozenset[str | int]] = frozenset({65004, 70018})
+BESIDE_DECLINED: Final[frozenset[str | int]] = frozenset({65004, 70018, "consent_required", "basic_action"})
 #: What Microsoft may answer about a code that was redeemed, and what may stand beside it.
 SPENT: Final = frozenset({"bad_verification_code", "invalid_grant"})
 BESIDE_SPENT: Final[frozenset[str | int]] = frozenset({70000, 70018, 54005, 90120, "bad_token"})

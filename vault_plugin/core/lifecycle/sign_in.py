@@ -18,7 +18,7 @@ from vault_plugin.core.lifecycle.verdicts import THROTTLED
 from vault_plugin.core.ports import Approved, Ended, Pending, PollResult, World
 from vault_plugin.core.published import Prompt
 from vault_plugin.core.secret import Secret
-from vault_plugin.core.sign_in import LastPoll, SignIn, SignInState, grown
+from vault_plugin.core.sign_in import LONGEST_PAUSE, LastPoll, SignIn, SignInState, grown
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import TenantSpec, bind, changed_fields
 from vault_plugin.core.timing import ZERO
@@ -123,7 +123,7 @@ def hide(world: World, name: str) -> None:
 def poll_at(world: World, sign_in: SignIn, last: LastPoll | None, now: datetime) -> datetime:
     """Return when this process may ask Microsoft next: when the code expires, whatever else is waited for.
 
-    Where that poll brought no word on the code, there is one more, an interval after it.
+    Where that poll brought no word on the code, there is one more, an interval after it, if that is short.
     """
     last = sign_in.knows(last, world.instance)
     if last is None:
@@ -161,7 +161,7 @@ def poll(world: World, name: str, last: LastPoll | None = None) -> Polled:
         world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
         return Polled(ended)
     final = now >= sign_in.expires_at
-    more = last is None or not last.final
+    more = sign_in.interval <= LONGEST_PAUSE and (last is None or not last.final)
     claimed = sign_in.claimed(last, instance=world.instance, now=now, call=world.policy.microsoft_timeout)
     version = world.store.write(name, claimed, cas=stored.version, give_up_after=PATIENCE)
     try:
