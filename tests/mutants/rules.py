@@ -12,6 +12,7 @@ GUARDS: Final = ("tests/scenarios/test_guards.py",)
 LEASE: Final = ("tests/unit/test_lease.py", "tests/unit/test_lease_guards.py")
 TAKEN_OVER: Final = ("tests/scenarios/test_take_over.py",)
 POLLS: Final = ("tests/scenarios/test_polls.py",)
+ANSWERS: Final = ("tests/scenarios/test_poll_answers.py",)
 CODES: Final = ("tests/scenarios/test_codes.py",)
 WHOLE: Final = ("tests/unit/test_whole_answers.py",)
 RECOVERED: Final = ("tests/scenarios/test_recovered.py",)
@@ -58,6 +59,24 @@ RULES: Final = (
     Mutant(
         "a known verdict stands whatever answer was lost before",
         "vault_plugin/core/lifecycle/sign_in.py", "if answer.spent and sign_in.doubt:", "if sign_in.doubt:", POLLS,
+    ),
+    Mutant(
+        "a last poll without a word on the code is made once more",
+        "vault_plugin/core/lifecycle/sign_in.py", "more = sign_in.interval <= LONGEST_PAUSE and (last is None or not last.final)", "more = False", ANSWERS,
+    ),
+    Mutant(
+        "a pending answer's pause is obeyed",
+        "vault_plugin/core/lifecycle/sign_in.py", "wait = max(sign_in.interval, answer.retry_after or ZERO)",
+        "wait = sign_in.interval", ANSWERS,
+    ),
+    Mutant(
+        "no interval of polls is cut short",
+        "vault_plugin/core/sign_in.py", "(timedelta(seconds=1), LIFE_RANGE[1])", "(timedelta(seconds=1), timedelta(seconds=60))",
+        ANSWERS,
+    ),
+    Mutant(
+        "the bare word of an error is no verdict",
+        "vault_plugin/microsoft/answer.py", "and any(body.get(name) for name in _BESIDE)", "and True", ANSWERS,
     ),
     Mutant(
         "Microsoft's pause holds back no refresh that is due",

@@ -96,8 +96,9 @@ def test_a_last_poll_that_nobody_answers_does_not_say_that_nobody_signed_in(scen
     """Nobody knows that."""
     scene.ask("sign-in")
     scene.clock.advance(900)
-    scene.microsoft_server.faults.add(Fault("/token", response=Response(503)))
+    scene.microsoft_server.faults.add(Fault("/token", times=None, response=Response(503)))
 
+    scene.poll()
     scene.poll()
 
     ended: SignIn = scene.document(SignIn)

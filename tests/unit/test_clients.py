@@ -316,13 +316,16 @@ def test_unknown_codes_get_the_safe_default_of_their_error(status: int, body: di
 
 
 def test_interval_and_life_are_clamped() -> None:
-    """1 to 60 s, 30 s to an hour; 5 s where Microsoft says nothing (RFC 8628 section 3.2)."""
+    """1 s and more, 30 s to an hour; 5 s where Microsoft says nothing (RFC 8628 section 3.2). Never sooner than asked."""
     body = {"device_code": "simtok", "user_code": "ABC", "verification_url": "https://x"}
     plain = microsoft.device_authorization(microsoft.Answer(200, body))
     wild = microsoft.device_authorization(microsoft.Answer(200, body | {"interval": 0, "expires_in": "999999"}))
 
     assert (plain.interval, plain.expires_in) == (timedelta(seconds=5), timedelta(minutes=15))
     assert (wild.interval, wild.expires_in) == (timedelta(seconds=1), timedelta(hours=1))
+    for asked in (61, 120, "600"):
+        slow = microsoft.device_authorization(microsoft.Answer(200, body | {"interval": asked}))
+        assert slow.interval == timedelta(seconds=int(asked))
     assert "ABC" in plain.message
 
 

@@ -114,6 +114,42 @@ def test_a_life_that_nobody_says_is_read_from_the_token_or_is_short() -> None:
     assert approved({"access_token": jwt(iat="x", exp=begins)}).expires_at == NOW + timedelta(minutes=5)
 
 
+@pytest.mark.parametrize(
+    ("more", "reads"),
+    [
+        (b'"expires_in": NaN', {"expires_in": None}),
+        (b'"expires_in": 1e999', {"expires_in": None}),
+        (b'"expires_in": ' + b"9" * 5000, {"expires_in": None}),
+        (b'"x": 1, "x": 2', {"x": None}),
+        (b'"x": 1, "x": 2, "x": 1', {"x": None}),
+        (b'"x": {"y": 1, "y": 2, "z": [Infinity]}', {"x": {"y": None, "z": [None]}}),
+        (b'"access_token": "simtok-a", "id_token": "simtok-i", "id_token": "simtok-i"', {"id_token": "simtok-i"}),
+        (b'"x": "caf\xe9"', {"x": "caf\ufffd"}),
+        (b'"x": 3, "x": 3', {"x": 3}),
+    ],
+)
+def test_an_approval_that_is_not_strictly_json_is_read_as_far_as_it_goes(more: bytes, reads: dict[str, Any]) -> None:
+    """It comes only once. What is sent on to Veeam is strict."""
+    content = b'{"access_token": "simtok-a", "refresh_token": "simtok-r", ' + more + b"}"
+    result = messages.poll_result(messages.parse(200, content), NOW)
+
+    assert isinstance(result, Approved)
+    assert json_of(result.assertion).items() >= ({"access_token": "simtok-a", "refresh_token": "simtok-r"} | reads).items()
+    assert "NaN" not in result.assertion.json_text.reveal()
+
+
+@pytest.mark.parametrize("twice", [b'"refresh_token": "simtok-r2"', b'"refresh_token": "simtok-\xe9"', b'"refresh_token": NaN'])
+def test_a_token_that_is_not_clear_is_none(twice: bytes) -> None:
+    """A sign-in says at once that it lacks it; a renewal keeps the one that is stored."""
+    content = b'{"access_token": "simtok-a2", "x": 1, "x": 2, "refresh_token": "simtok-r1", ' + twice + b"}"
+    result = messages.poll_result(messages.parse(200, content), NOW)
+    assert isinstance(result, Approved)
+    assert result.assertion.lacks == ("offline_access",)
+
+    new = messages.renewed(messages.parse(200, content), held(STORED), LATER, BINDING)
+    assert json_of(new)["refresh_token"] == STORED["refresh_token"]
+
+
 # --- whose it is -----------------------------------------------------------------------------------------------------
 
 

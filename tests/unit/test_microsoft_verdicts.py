@@ -17,9 +17,11 @@ from vault_plugin.core.errors import (
 from vault_plugin.core.ports import Ended, Pending
 from vault_plugin.core.states import Reason
 from vault_plugin.microsoft import messages
-from vault_plugin.microsoft.verdicts import DEFAULTS, PASSING, ROWS, SUBERRORS
+from vault_plugin.microsoft.verdicts import DEFAULTS, OPEN, PASSING, ROWS, SUBERRORS
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+#: What every server of OAuth's says beside an error, in its own words.
+TEXT = {"error_description": "grant request is invalid"}
 
 
 def error_of(body: dict[str, Any], status: int = 400) -> AuthorizationServerError:
@@ -58,15 +60,34 @@ def test_what_only_looks_like_that_family_is_not_of_it(code: int) -> None:
         (650052, ClientRejected, "ResourceNotFound"),
         (7000215, ClientRejected, "ClientRejected"),
         (9002332, ClientRejected, "RequestRejected"),
-        (700083, GrantRejected, "GrantExpired"),
-        (500331, AuthorizationServerUnavailable, "ServiceUnavailable"),
+        (9002341, GrantRejected, "InteractionRequired"),
+        (700003, GrantRejected, "DeviceDeleted"),
+        (700005, GrantRejected, "OtherTenant"),
+        (90123, TenantAdminRequired, "AccessDenied"),
+        # Those that nobody knows are read by the error.
+        (700083, GrantRejected, "GrantRejected"),
+        (500331, GrantRejected, "GrantRejected"),
+        (900384, GrantRejected, "GrantRejected"),
+        (700009, GrantRejected, "GrantRejected"),
+        (9002399, GrantRejected, "GrantRejected"),
     ],
 )
-def test_a_longer_number_is_a_special_case_of_its_first_five_digits(code: int, kind: type[Error], reason: str) -> None:
-    """As 530035 is of 53003 and 700082 of 70008: one that has no row of its own is read so."""
+def test_a_longer_number_says_nothing_by_its_first_five_digits(code: int, kind: type[Error], reason: str) -> None:
+    """900384 has nothing to do with 90038, the other cloud: it has a row of its own, or none."""
     told = error_of({"error": "invalid_grant", "error_codes": [code]})
 
     assert (type(told), told.reason) == (kind, reason)
+    assert not told.confirm
+
+
+@pytest.mark.parametrize("code", [53999, 530037, 5300351])
+@pytest.mark.parametrize("error", [error for error in DEFAULTS if error not in OPEN])
+def test_an_unknown_number_of_the_policies_family_never_contradicts_the_error(error: str, code: int) -> None:
+    """A client that isn't known, or a code that expired, is that: only a number of its own row says otherwise."""
+    told = error_of({"error": error, "error_codes": [code]})
+
+    assert (type(told), told.reason) == (DEFAULTS[error].verdict, DEFAULTS[error].reason)
+    assert told.code == code
 
 
 @pytest.mark.parametrize("error", [*DEFAULTS, "something_new"])
@@ -188,7 +209,12 @@ def test_an_ambiguous_number_must_be_seen_twice_whatever_the_suberror() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [{"error": "invalid_resource"}, {"error": "invalid_target"}, {"error": "x", "error_codes": [500011]}]
+    "said",
+    [
+        {"error": "invalid_resource", "error_description": "AADSTS"},
+        {"error": "invalid_target", "error_description": "AADSTS"},
+        {"error": "x", "error_codes": [500011]},
+    ],
 )
 def test_an_error_that_is_known_to_be_final_ends_a_sign_in(said: dict[str, Any]) -> None:
     """The scope names what isn't there: no poll changes that."""
@@ -264,17 +290,34 @@ def test_a_number_says_that_nobody_signed_in_yet_whatever_the_error() -> None:
     ("body", "outcome", "spent"),
     [
         ({"error": "authorization_declined", "error_codes": [70018]}, Reason.DECLINED, False),
-        ({"error": "access_denied"}, Reason.DECLINED, False),
+        ({"error": "access_denied", **TEXT}, Reason.DECLINED, False),
+        ({"error": "access_denied", "error_codes": [65004]}, Reason.DECLINED, False),
+        ({"error": "authorization_declined", "error_codes": [987654]}, Reason.DECLINED, False),
+        ({"error": "invalid_grant", "error_codes": [65004], "suberror": "consent_required"}, Reason.DECLINED, False),
+        # Something else denied access: a provider, a policy, or what isn't known here.
+        ({"error": "access_denied", "error_codes": [90123]}, Reason.BLOCKED_BY_TENANT_POLICY, False),
+        ({"error": "access_denied", "error_codes": [987654]}, Reason.BLOCKED_BY_TENANT_POLICY, False),
+        ({"error": "access_denied", "error_codes": [65004, 987654]}, Reason.BLOCKED_BY_TENANT_POLICY, False),
+        ({"error": "access_denied", "suberror": "message_only"}, Reason.BLOCKED_BY_TENANT_POLICY, False),
+        ({"error": "access_denied", "error_codes": [50076]}, Reason.GRANT_REJECTED, False),
         ({"error": "invalid_grant", "error_codes": [65004]}, Reason.DECLINED, False),
         ({"error": "access_denied", "error_codes": [53003]}, Reason.BLOCKED_BY_TENANT_POLICY, False),
         ({"error": "authorization_declined", "error_codes": [65001]}, Reason.BLOCKED_BY_TENANT_POLICY, False),
-        ({"error": "expired_token"}, Reason.EXPIRED, False),
+        ({"error": "expired_token", **TEXT}, Reason.EXPIRED, False),
+        ({"error": "expired_token", "error_codes": [53999]}, Reason.EXPIRED, False),
         ({"error": "invalid_grant", "error_codes": [70020]}, Reason.EXPIRED, False),
         ({"error": "bad_verification_code", "error_codes": [70018]}, Reason.GRANT_REJECTED, True),
-        ({"error": "invalid_grant"}, Reason.GRANT_REJECTED, True),
+        ({"error": "bad_verification_code", "error_codes": [987654]}, Reason.GRANT_REJECTED, True),
+        ({"error": "invalid_grant", **TEXT}, Reason.GRANT_REJECTED, True),
+        ({"error": "invalid_grant", "error_codes": [70000], "suberror": "bad_token"}, Reason.GRANT_REJECTED, True),
         ({"error": "invalid_grant", "error_codes": [54005]}, Reason.GRANT_REJECTED, True),
         # A verdict on the person or the tenant says nothing of the code.
         ({"error": "invalid_grant", "error_codes": [50076]}, Reason.GRANT_REJECTED, False),
+        ({"error": "invalid_grant", "error_codes": [500121]}, Reason.GRANT_REJECTED, False),
+        ({"error": "invalid_grant", "error_codes": [59999]}, Reason.GRANT_REJECTED, False),
+        ({"error": "invalid_grant", "error_codes": [59999], "suberror": "basic_action"}, Reason.GRANT_REJECTED, False),
+        ({"error": "invalid_grant", "error_codes": [70000], "suberror": "client_mismatch"}, Reason.GRANT_REJECTED, False),
+        ({"error": "invalid_grant", "suberror": "something_new"}, Reason.GRANT_REJECTED, False),
         ({"error": "invalid_grant", "error_codes": [53003]}, Reason.BLOCKED_BY_TENANT_POLICY, False),
         ({"error": "invalid_grant", "error_codes": [7000218]}, Reason.MISCONFIGURED, False),
     ],

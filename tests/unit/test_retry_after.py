@@ -19,6 +19,12 @@ SECOND = timedelta(seconds=1)
         ("1.5", 1.5 * SECOND),
         ("0007", 7 * SECOND),
         ("300", LONGEST),
+        ("60s", 60 * SECOND),
+        # A header that came twice: the longest counts.
+        ("60, 60", 60 * SECOND),
+        ("5, 10", 10 * SECOND),
+        ("10,5 , 7", 10 * SECOND),
+        ("60, 86400", LONGEST),
         # Within bounds, whatever is asked.
         ("0", SHORTEST),
         ("0.0", SHORTEST),
@@ -48,6 +54,12 @@ def test_a_number_of_seconds(value: str, pause: timedelta) -> None:
         # No zone, and the zone that says that there is none, are UTC, too.
         ("Sun, 06 Nov 1994 08:50:07", 30 * SECOND),
         ("Sun, 06 Nov 1994 08:50:07 -0000", 30 * SECOND),
+        ("Sun, 06 Nov 1994 08:50:07 +0000", 30 * SECOND),
+        ("Sun, 06 Nov 1994 10:50:07 +0200", 30 * SECOND),
+        # Twice, and beside a number.
+        ("Sun, 06 Nov 1994 08:50:07 GMT, Sun, 06 Nov 1994 08:49:47 GMT", 30 * SECOND),
+        ("Sun, 06 Nov 1994 08:50:07 GMT, 20", 30 * SECOND),
+        ("60, Sun, 06 Nov 1994 08:50:07 GMT", 60 * SECOND),
     ],
 )
 def test_a_date(value: str, pause: timedelta) -> None:
@@ -70,7 +82,11 @@ def test_a_date(value: str, pause: timedelta) -> None:
         "1_0",
         "0x10",
         "12 s",
-        "5, 10",
+        "5, soon",
+        "5,",
+        ", 5",
+        "5 10",
+        "60ss",
         "soon",
         "\u0663\u0664",  # digits, but not of HTTP
         "Sun, 99 Nov 1994 08:50:07 GMT",

@@ -26,8 +26,8 @@ SIGNED_IN = "SignedIn"
 #: How long an answer of Microsoft's is waited on, when Veeam or Vault is in trouble and when nothing is told at all.
 ERROR_FOR = timedelta(seconds=30)
 APPROVED_FOR = timedelta(seconds=60)
-#: The service polls once more at the code's expiry and then tells the end; after this it won't.
-EXPIRED_FOR = timedelta(seconds=60)
+#: The service polls at the code's expiry, once more if that brings no word, and then tells the end; after this it won't.
+EXPIRED_FOR = timedelta(seconds=120)
 
 
 def sign_in(

@@ -27,6 +27,7 @@
 A message never contains a body, a header, a query or a token.
 """
 
+from copy import copy
 from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
@@ -136,6 +137,12 @@ class AuthorizationServerUnavailable(AuthorizationServerError):
         "Nothing to do: it is tried again. If it stays for an hour, look at Microsoft's service health "
         "(https://status.cloud.microsoft), and give Microsoft's support the trace id."
     )
+
+    def instead(self, remedy: str) -> "AuthorizationServerUnavailable":
+        """Return the same error with this remedy."""
+        told = copy(self)
+        told._remedy = remedy
+        return told
 
 
 class BackupServerError(Error):

@@ -119,9 +119,10 @@ class DeviceAuthorization:
 
 @dataclass(frozen=True)
 class Pending:
-    """Not approved yet. `slow_down`: polled too fast."""
+    """Not approved yet. `slow_down`: polled too fast. `retry_after` is the pause that the answer asks for, if it does."""
 
     slow_down: bool = False
+    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from vault_plugin.core.timing import ZERO, lasts
 
 #: RFC 8628 section 3.5: added to the interval by every slow_down, for good.
 SLOW_DOWN: Final = timedelta(seconds=5)
-INTERVAL_RANGE: Final = (timedelta(seconds=1), timedelta(seconds=60))
 LIFE_RANGE: Final = (timedelta(seconds=30), timedelta(hours=1))
+#: Never sooner than asked: the longest interval is that of a code which is asked about only when it expires.
+INTERVAL_RANGE: Final = (timedelta(seconds=1), LIFE_RANGE[1])
 #: So long is waited at most after polls that nobody answered (RFC 8628 section 3.5: exponential backoff).
 LONGEST_PAUSE: Final = timedelta(seconds=60)
 
@@ -57,6 +58,8 @@ class LastPoll:
     doubt: bool = False
     #: So many polls in a row nobody answered.
     unanswered: int = 0
+    #: The code had expired when it was made.
+    final: bool = False
 
 
 class SignIn(Document):
@@ -142,7 +145,7 @@ class SignIn(Document):
 
     def slowed(self) -> "SignIn":
         """Obey a slow_down."""
-        return self.replace(interval=min(self.interval + SLOW_DOWN, INTERVAL_RANGE[1]))
+        return self.replace(interval=self.interval + SLOW_DOWN)
 
     def approved(self, assertion: Assertion, tenant_id: str) -> "SignIn":
         """Store Microsoft's answer; the device code is spent."""

@@ -1,7 +1,8 @@
 """What came from Microsoft's endpoint, parsed as far as it goes. Pure.
 
 An answer is judged by its JSON, not by its status; empty and non-JSON bodies are met in the field. What isn't of
-Microsoft's own form was said by something in front of it (a proxy, a captive portal, a filter), and is no verdict.
+Microsoft's own form was said by something in front of it (a proxy, a captive portal, a filter), and is no verdict: an
+error's word alone isn't, unless it says "later".
 """
 
 import ipaddress
@@ -15,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from vault_plugin.core.names import is_organization
+from vault_plugin.microsoft.verdicts import PASSING
 from vault_plugin.retry_after import retry_after as pause_of
 
 #: A word of an error, as RFCs and Microsoft write them. Anything else that stands there is never shown.
@@ -32,8 +34,12 @@ _NUMBER: Final = re.compile(r"[0-9]{4,9}")
 _NUMBER_IN_TEXT: Final = re.compile(r"AADSTS([0-9]{4,9})(?![0-9])")
 _NUMBER_IN_LINK: Final = re.compile(r"[?&]code=([0-9]{4,9})(?![0-9])")
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
-#: What makes a JSON object one of Microsoft's: an error, or what was asked for.
-_OURS: Final = ("error", "error_codes", "access_token", "device_code")
+#: What makes a JSON object one of Microsoft's: what was asked for, or an error's number.
+_OURS: Final = ("error_codes", "access_token", "device_code")
+#: What Microsoft, and OAuth's servers, say beside an error. Who stands in front of them has the word alone, if any.
+_BESIDE: Final = ("error_description", "error_uri", "suberror", "trace_id", "correlation_id")
+#: A number of more digits means nothing here.
+_LONGEST_INTEGER: Final = 20
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,11 @@ def parse(
 
     `now` is the time by the answer's own clock: without it a pause that ends at a date is the longest one.
     """
+    text = content.decode(json.detect_encoding(content), "replace")
     try:
-        body = json.loads(content, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)
+        body = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_once)
     except (ValueError, RecursionError):
-        body = None
+        body = _granted(text) if 200 <= status < 300 else None  # noqa: PLR2004 - a success
     found = body if isinstance(body, dict) else None
     wait = pause_of(retry_after, now or _LONG_AGO)
     if 300 <= status < 400:  # noqa: PLR2004 - a redirect is never followed with a secret, and nothing of its body counts
@@ -120,7 +127,42 @@ def _foreign(status: int, content: bytes, body: Mapping[str, Any] | None) -> str
     if body is None:
         begins = content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         return "a page" if begins == b"<" else "a text" if begins not in b'{["' else "JSON of another form"
-    return "" if any(name in body for name in _OURS) else "JSON of another form"
+    said = body.get("error")
+    alone = isinstance(said, str) and said in PASSING  # whoever says it, it is asked again
+    ours = alone or ("error" in body and any(body.get(name) for name in _BESIDE))
+    return "" if ours or any(name in body for name in _OURS) else "JSON of another form"
+
+
+def _granted(text: str) -> Mapping[str, Any] | None:
+    """Return what can be read of an approval that isn't strictly JSON, or nothing: it comes only once.
+
+    What is no number, and what stands there twice with different values, is taken for null: nobody knows what it says.
+    """
+    try:
+        body = json.loads(text, parse_constant=_null, parse_float=_finite_or_null, parse_int=_short, object_pairs_hook=_clear)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(body, dict) and isinstance(body.get("access_token"), str)
+    return body if whole and not {"error", "error_codes"} & body.keys() else None
+
+
+def _null(_constant: str) -> None:
+    return None
+
+
+def _finite_or_null(number: str) -> float | None:
+    return value if math.isfinite(value := float(number)) else None
+
+
+def _short(number: str) -> int | None:
+    return int(number) if len(number) <= _LONGEST_INTEGER else None
+
+
+def _clear(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found[name] = value if found.setdefault(name, value) == value else None
+    return found
 
 
 def _refuse(constant: str) -> object:

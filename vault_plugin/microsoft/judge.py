@@ -8,6 +8,7 @@ from vault_plugin.microsoft.verdicts import (
     CONFIG,
     DEFAULTS,
     FAMILY,
+    OPEN,
     PASSING,
     POLICY,
     RETRY,
@@ -23,11 +24,12 @@ from vault_plugin.microsoft.verdicts import (
 _WEIGHT: Final = {RETRY: 0, ADMIN: 1, CONFIG: 1, SIGN_IN: 2}
 
 
-def row_of_code(code: int) -> Row | None:
-    """Return the row of a number: its own, that of the five digits that it specialises, or its family's."""
-    first_five = int(str(code)[:5])
-    row = ROWS.get(code) or ROWS.get(first_five)
-    return row or (POLICY if first_five >= 10_000 and str(code).startswith(FAMILY) else None)  # noqa: PLR2004 - five digits
+def row_of_code(code: int, error: str) -> Row | None:
+    """Return the row of a number: its own, or a policy's, unless the error says that it is something else."""
+    policy = code >= 10_000 and str(code).startswith(FAMILY)  # noqa: PLR2004 - five digits
+    if code in ROWS or not policy or (error in DEFAULTS and error not in OPEN):
+        return ROWS.get(code)
+    return ROWS.get(int(str(code)[:5]), POLICY)
 
 
 def judged(error: str, codes: tuple[int, ...], suberror: str = "", *, failing: bool = False) -> tuple[Row, int | None]:
@@ -38,7 +40,7 @@ def judged(error: str, codes: tuple[int, ...], suberror: str = "", *, failing: b
     first = codes[0] if codes else None
     if error in PASSING:
         return PASSING[error], first
-    known = sorted(_known(codes), key=lambda found: (_WEIGHT[found[0].verdict], found[0].confirm))
+    known = sorted(_known(codes, error), key=lambda found: (_WEIGHT[found[0].verdict], found[0].confirm))
     more = SUBERRORS.get(suberror)
     if known and not (more is not None and _WEIGHT[more.verdict] < _WEIGHT[known[0][0].verdict]):
         return known[0]
@@ -47,8 +49,8 @@ def judged(error: str, codes: tuple[int, ...], suberror: str = "", *, failing: b
     return more or DEFAULTS.get(error, UNKNOWN), first
 
 
-def _known(codes: tuple[int, ...]) -> Iterator[tuple[Row, int]]:
+def _known(codes: tuple[int, ...], error: str) -> Iterator[tuple[Row, int]]:
     for code in codes:
-        row = row_of_code(code)
+        row = row_of_code(code, error)
         if row is not None:
             yield row, code

@@ -39,12 +39,15 @@ DEFAULT_INTERVAL: Final = timedelta(seconds=5)
 DEFAULT_LIFE: Final = timedelta(seconds=900)
 #: Both names of each pair, RFC 8628's and Microsoft's, and the number that says the same whatever the name.
 PENDING: Final[frozenset[str | int]] = frozenset({"authorization_pending", 70016})
-DECLINED: Final = frozenset({"access_denied", "authorization_declined"})
+DECLINED: Final[frozenset[str | int]] = frozenset({"access_denied", "authorization_declined", 65004})
 EXPIRED: Final[frozenset[str | int]] = frozenset({"expired_token", "code_expired", 70019, 70020})
-#: What Microsoft may answer about a code that was redeemed: these numbers, or none that is known.
-SPENT: Final = {"bad_verification_code", "invalid_grant"}
-SPENT_CODES: Final = {70000, 70018, 54005, 90120}
-CONSENT_DECLINED: Final = 65004
+#: Numbers and suberrors that may stand beside it without saying anything else.
+BESIDE_DECLINED: Final[frozenset[str | int]] = frozenset({65004, 70018, "consent_required", "basic_action"})
+#: What Microsoft may answer about a code that was redeemed, and what may stand beside it.
+SPENT: Final = frozenset({"bad_verification_code", "invalid_grant"})
+BESIDE_SPENT: Final[frozenset[str | int]] = frozenset({70000, 70018, 54005, 90120, "bad_token"})
+#: Words that mean just this: a new number beside them doesn't change it.
+PLAIN: Final = frozenset({"authorization_declined", "bad_verification_code"})
 LONGEST_LINE: Final = 1000
 
 _REACH: Final = (
@@ -116,35 +119,30 @@ def poll_result(answer: Answer, now: datetime, scope: str = "") -> PollResult:
         return Approved(held, tenant_id, account)
     said: set[str | int] = {answer.error, *answer.codes}
     if said & PENDING:
-        return Pending()
+        return Pending(retry_after=answer.retry_after)
     if answer.error == "slow_down":
-        return Pending(slow_down=True)
+        return Pending(slow_down=True, retry_after=answer.retry_after)
     error = error_of(answer, "polling")
     if isinstance(error, AuthorizationServerUnavailable):
         raise error
     again = "Ask again: vb365 sign-in NAME."
-    if _declined(answer):
+    if said & DECLINED and _only(answer, BESIDE_DECLINED):
         return Ended(Reason.DECLINED, "the person declined at Microsoft's page", again, error.code, error.trace_id)
     if said & EXPIRED and isinstance(error, GrantRejected):
         text = "the code expired before anybody signed in"
         return Ended(Reason.EXPIRED, text, again, error.code, error.trace_id)
     reasons = {"TenantAdminRequired": Reason.BLOCKED_BY_TENANT_POLICY, "ClientRejected": Reason.MISCONFIGURED}
     outcome = reasons.get(type(error).__name__, Reason.GRANT_REJECTED)
-    return Ended(outcome, str(error), error.remedy(), error.code, error.trace_id, spent=_spent(answer, error))
+    spent = answer.error in SPENT and isinstance(error, GrantRejected) and _only(answer, BESIDE_SPENT)
+    return Ended(outcome, str(error), error.remedy(), error.code, error.trace_id, spent=spent)
 
 
-def _declined(answer: Answer) -> bool:
-    """Tell whether the person said no. Where the number names a policy, it was that which denied access."""
-    others = [row for code in answer.codes if code != CONSENT_DECLINED and (row := row_of_code(code)) is not None]
-    if any(row.verdict is not GrantRejected for row in others):
-        return False
-    return answer.error in DECLINED or CONSENT_DECLINED in answer.codes
-
-
-def _spent(answer: Answer, error: AuthorizationServerError) -> bool:
-    """Tell whether this is what is said of a code that was redeemed. A verdict on anything else is that verdict."""
-    known = {code for code in answer.codes if row_of_code(code) is not None}
-    return answer.error in SPENT and isinstance(error, GrantRejected) and known <= SPENT_CODES
+def _only(answer: Answer, these: frozenset[str | int]) -> bool:
+    """Tell whether no number and no suberror but these is given: any other says something else of the person or the tenant."""
+    others = {*answer.codes, answer.suberror} - these - {""}
+    if answer.error in PLAIN:
+        return not any(row_of_code(code, answer.error) for code in others if isinstance(code, int))
+    return not others
 
 
 def renewed(answer: Answer, old: Assertion, now: datetime, binding: Binding | None = None) -> Assertion:

@@ -1,7 +1,8 @@
 """What an error of Microsoft's token endpoint means, as tables.
 
 Microsoft: react to ``error`` and ``suberror``; the AADSTS number is a hint that may change. So a number that the table
-doesn't know is read by its family, then by ``suberror``, then by the safe default of its ``error``. Whatever Microsoft
+doesn't know is read as a policy if it is of that family, then by ``suberror``, then by the safe default of its ``error``:
+longer numbers aren't always special cases of their first digits (90023, 9002341). Whatever Microsoft
 documents as passing is passing, whatever else the answer says. Nothing is ever deleted because of a verdict.
 Sources: learn.microsoft.com, "Microsoft Entra authentication and authorization error codes", and MSAL's handling of
 ``suberror``.
@@ -55,6 +56,7 @@ _RESOURCE = (
     "The app's registration must list the permissions, and the tenant must have the service that they are for."
 )
 _ACCOUNT = "Sign in with an account of this tenant."
+_REQUEST = "Check client id, scope, organization."
 
 ROWS: Final[dict[int, Row]] = {
     # Try again: nothing is judged.
@@ -122,6 +124,12 @@ ROWS: Final[dict[int, Row]] = {
         "Sign in again, from a place near the service: vb365 sign-in NAME.",
     ),
     50135: Row(SIGN_IN, "PasswordChanged", "the password must be changed, since the account is at risk", _SIGN_IN_AGAIN),
+    50126: Row(SIGN_IN, "PasswordWrong", "the account or its password was wrong", _SIGN_IN_AGAIN),
+    500121: Row(SIGN_IN, "MfaFailed", "the multifactor authentication wasn't passed", _SIGN_IN_AGAIN),
+    160021: Row(SIGN_IN, "InteractionRequired", "the person's session at Microsoft doesn't exist any more", _SIGN_IN_AGAIN),
+    9002341: Row(SIGN_IN, "InteractionRequired", "the person must permit single sign-on", _SIGN_IN_AGAIN),
+    700003: Row(SIGN_IN, "DeviceDeleted", "the device that the grant is bound to was deleted", _SIGN_IN_AGAIN),
+    700005: Row(SIGN_IN, "OtherTenant", "the code is for another tenant", f"Check the organization. {_SIGN_IN_AGAIN}"),
     # An administrator of the tenant must act.
     530035: Row(ADMIN, "BlockedBySecurityDefaults", "the tenant's security defaults block device code sign-in", _DEVICE_CODE),
     530036: Row(
@@ -173,6 +181,14 @@ ROWS: Final[dict[int, Row]] = {
     500022: Row(ADMIN, "TenantRestrictions", "tenant restrictions block this sign-in", "Ask the tenant's administrator."),
     500212: Row(ADMIN, "CrossTenantBlocked", "cross-tenant access is blocked", "Ask the tenant's administrator."),
     500213: Row(ADMIN, "CrossTenantBlocked", "cross-tenant access is blocked", "Ask the tenant's administrator."),
+    1000104: Row(ADMIN, "CrossTenantBlocked", "access from another cloud is blocked", "Ask the tenant's administrator."),
+    5000224: Row(ADMIN, "TenantRestrictions", "Microsoft blocks the tenant", "Ask Microsoft's support, by the trace id."),
+    500341: Row(ADMIN, "UserUnknown", "the account was deleted", _ACCOUNT),
+    500571: Row(ADMIN, "UserDisabled", "the guest's account is disabled", "Enable the account, or sign in with another."),
+    501051: Row(ADMIN, "UserNotAssigned", "the account isn't assigned to the app", "Assign the account to the app in Entra."),
+    **dict.fromkeys((500207, 500208), Row(ADMIN, "WrongTenantUser", "accounts of this kind can't sign in here", _ACCOUNT)),
+    90123: Row(ADMIN, "AccessDenied", "the tenant's identity provider denied the request", _POLICY),
+    135011: Row(ADMIN, "DeviceRequired", "the device is disabled", _DEVICE),
     # Our registration or settings.
     7000218: Row(
         CONFIG,
@@ -198,17 +214,31 @@ ROWS: Final[dict[int, Row]] = {
     28003: Row(CONFIG, "ScopeInvalid", "the scope is empty", "Check the tenant's --scope."),
     700022: Row(CONFIG, "ScopeInvalid", "the scope names several resources", "Check the tenant's --scope."),
     65002: Row(CONFIG, "NotPreauthorized", "this first-party app isn't allowed to use this API", "Use an app of your own."),
-    70002: Row(CONFIG, "ClientRejected", "Microsoft rejects the client", _REGISTRATION),
+    **dict.fromkeys(
+        (70002, 7000215, 7000222, 700027, 700030, 900382, 900432),
+        Row(CONFIG, "ClientRejected", "Microsoft rejects the client", _REGISTRATION),
+    ),
     50001: Row(CONFIG, "ResourceNotFound", "what the scope is for isn't known in this tenant, or is disabled there", _RESOURCE),
-    65005: Row(CONFIG, "ResourceNotFound", "the app's registration doesn't have what the scope asks for", _RESOURCE),
-    90014: Row(CONFIG, "RequestRejected", "Microsoft misses something in the request", "Check client id, scope, organization."),
-    90023: Row(CONFIG, "RequestRejected", "Microsoft rejects the request", "Check client id, scope, organization."),
+    **dict.fromkeys(
+        (500011, 500014, 650052, 650054),
+        Row(CONFIG, "ResourceNotFound", "what the scope is for isn't there in this tenant, or is disabled", _RESOURCE),
+    ),
+    **dict.fromkeys(
+        (65005, 650056, 650057),
+        Row(CONFIG, "ResourceNotFound", "the app's registration doesn't have what the scope asks for", _RESOURCE),
+    ),
+    **dict.fromkeys((90014, 900144), Row(CONFIG, "RequestRejected", "Microsoft misses something in the request", _REQUEST)),
+    **dict.fromkeys(
+        (90023, 9002313, 9002332, 900561, 901002), Row(CONFIG, "RequestRejected", "Microsoft rejects the request", _REQUEST)
+    ),
     90010: Row(CONFIG, "NotMultiTenant", "the grant isn't allowed on this endpoint", _REGISTRATION),
     90099: Row(ADMIN, "AdminConsentRequired", "an administrator must consent to the app", _CONSENT),
 }
 
 #: Conditional Access, security defaults and their like: whoever of this family isn't known above is a policy, too.
 FAMILY: Final = "53"
+#: Errors beside which that is so. The others that are known below say themselves what it is.
+OPEN: Final = {"invalid_grant", "interaction_required", "login_required", "account_selection_required", "access_denied"}
 POLICY: Final = Row(ADMIN, "BlockedByTenantPolicy", "a policy of the tenant blocks this", _POLICY)
 
 #: What ``suberror`` says, for numbers without a row. MSAL: `bad_token` and `token_expired` are of the refresh token.
@@ -244,7 +274,7 @@ DEFAULTS: Final[dict[str, Row]] = {
     "bad_verification_code": Row(SIGN_IN, "CodeUnknown", "Microsoft doesn't know this code (any more)", _SIGN_IN_AGAIN),
     "invalid_client": Row(CONFIG, "ClientRejected", "Microsoft rejects the client", _REGISTRATION),
     "unauthorized_client": Row(CONFIG, "ClientRejected", "the client isn't allowed to do this", _REGISTRATION),
-    "invalid_request": Row(CONFIG, "RequestRejected", "Microsoft rejects the request", "Check client id, scope, organization."),
+    "invalid_request": Row(CONFIG, "RequestRejected", "Microsoft rejects the request", _REQUEST),
     "invalid_resource": Row(CONFIG, "ResourceNotFound", "what the scope is for isn't known in this tenant", _RESOURCE),
     "invalid_target": Row(CONFIG, "ResourceNotFound", "what the scope is for isn't known in this tenant", _RESOURCE),
     "invalid_scope": Row(CONFIG, "ScopeInvalid", "the scope isn't valid", "Check the tenant's --scope."),

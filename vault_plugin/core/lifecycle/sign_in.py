@@ -18,12 +18,24 @@ from vault_plugin.core.lifecycle.verdicts import THROTTLED
 from vault_plugin.core.ports import Approved, Ended, Pending, PollResult, World
 from vault_plugin.core.published import Prompt
 from vault_plugin.core.secret import Secret
-from vault_plugin.core.sign_in import LastPoll, SignIn, SignInState, grown
+from vault_plugin.core.sign_in import LONGEST_PAUSE, LastPoll, SignIn, SignInState, grown
 from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import TenantSpec, bind, changed_fields
 from vault_plugin.core.timing import ZERO
 
 PATIENCE = timedelta(seconds=10)
+AGAIN = "Ask again: vb365 sign-in NAME."
+#: What Microsoft says when the code expires, other than by a verdict.
+NOBODY = Ended(Reason.EXPIRED, "the code expired before anybody signed in", AGAIN)
+TOO_SOON = Ended(
+    Reason.EXPIRED,
+    "the code expired, and Microsoft wanted to be asked more seldom instead of saying whether somebody signed in",
+    AGAIN,
+)
+PERHAPS_LOST = (
+    "It is asked again. If somebody has signed in just now, that may have been lost with this answer: then the sign-in ends, "
+    "and says so. If it stays, look at Microsoft's service health (https://status.cloud.microsoft)."
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, clai
         return joined
     asked_at = world.clock.now()
     code = world.microsoft.request_device_code(binding)
+    expires_at = asked_at + code.expires_in
     sign_in = SignIn(
         id=world.new_id(),
         binding=binding,
@@ -71,9 +84,9 @@ def start(world: World, name: str, tenant: TenantSpec, request: Handled, *, clai
         verification_uri=code.verification_uri,
         message=Secret(code.message),
         interval=code.interval,
-        next_poll_at=world.clock.now() + code.interval,
+        next_poll_at=min(world.clock.now() + code.interval, expires_at),
         started_at=asked_at,
-        expires_at=asked_at + code.expires_in,
+        expires_at=expires_at,
         handled=keep_handled(old.handled if old else (), request.replace(outcome="CodeShown")),
     )
     world.store.write(name, sign_in, cas=stored.version, give_up_after=PATIENCE)
@@ -108,11 +121,15 @@ def hide(world: World, name: str) -> None:
 
 
 def poll_at(world: World, sign_in: SignIn, last: LastPoll | None, now: datetime) -> datetime:
-    """Return when this process may ask Microsoft next: the last time when the code expires, whatever else is waited for."""
+    """Return when this process may ask Microsoft next: when the code expires, whatever else is waited for.
+
+    Where that poll brought no word on the code, there is one more, an interval after it, if that is short.
+    """
     last = sign_in.knows(last, world.instance)
     if last is None:
         return sign_in.poll_at(now, world.policy.microsoft_timeout)
-    return now + max(min(last.next_at - world.clock.monotonic(), sign_in.expires_at - now), ZERO)
+    wait = last.next_at - world.clock.monotonic()
+    return now + max(wait if last.final else min(wait, sign_in.expires_at - now), ZERO)
 
 
 def taken_up(world: World, sign_in: SignIn) -> LastPoll | None:
@@ -144,46 +161,58 @@ def poll(world: World, name: str, last: LastPoll | None = None) -> Polled:
         world.store.write(name, ended, cas=stored.version, give_up_after=PATIENCE)
         return Polled(ended)
     final = now >= sign_in.expires_at
+    more = sign_in.interval <= LONGEST_PAUSE and (last is None or not last.final)
     claimed = sign_in.claimed(last, instance=world.instance, now=now, call=world.policy.microsoft_timeout)
     version = world.store.write(name, claimed, cas=stored.version, give_up_after=PATIENCE)
     try:
         answer = world.microsoft.poll(claimed.binding, sign_in.device_code, world.clock.now())
     except AuthorizationServerUnavailable as error:
-        if not final:
-            return Polled(claimed, _after_trouble(world, claimed, last, error), error=error, asked=True)
-        answer = _expired(error)
-    if isinstance(answer, Pending) and final:
-        answer = _expired()
-    return _answered(world, name, version, claimed, answer)
+        if not final or more:
+            known, told = _after_trouble(world, claimed, last, error, final=final)
+            return Polled(claimed, known, error=told, asked=True)
+        answer = _unknown(error)
+    if isinstance(answer, Pending) and final and not (more and answer.slow_down):
+        answer = TOO_SOON if answer.slow_down else NOBODY
+    return _answered(world, name, version, claimed, answer, final=final)
 
 
-def _after_trouble(world: World, claimed: SignIn, last: LastPoll | None, error: AuthorizationServerUnavailable) -> LastPoll:
-    """Return what is known after a poll without a verdict. `Retry-After` is obeyed up to the last poll."""
+def _after_trouble(
+    world: World, claimed: SignIn, last: LastPoll | None, error: AuthorizationServerUnavailable, *, final: bool
+) -> tuple[LastPoll, AuthorizationServerUnavailable]:
+    """Return what is known after a poll without a verdict, and what is told of it.
+
+    `Retry-After` is obeyed up to the last poll. What may have brought the approval isn't told as nothing to do.
+    """
     unanswered = 0 if error.answered else (last.unanswered if last else 0) + 1
     wait = max(grown(claimed.interval, unanswered), error.retry_after or ZERO)
-    next_at = world.clock.monotonic() + claimed.pause(world.clock.now(), wait)
     lost = error.sent and not error.error and error.reason != THROTTLED  # else Microsoft's word on this poll is known
-    return LastPoll(claimed.id, next_at, claimed.interval, claimed.doubt or lost, unanswered)
+    known = _polled(world, claimed, wait, final=final, doubt=claimed.doubt or lost, unanswered=unanswered)
+    return known, error.instead(PERHAPS_LOST) if known.doubt and error.remedy() == error.default_remedy else error
 
 
-def _expired(error: AuthorizationServerUnavailable | None = None) -> Ended:
-    text = "the code expired before anybody signed in"
-    if error is not None:
-        text = f"the code expired, and Microsoft's answer to the last question whether somebody signed in is missing: {error}"
-    code, trace_id = (error.code, error.trace_id) if error else (None, "")
-    return Ended(Reason.EXPIRED, text, "Ask again: vb365 sign-in NAME.", code, trace_id)
+def _polled(
+    world: World, sign_in: SignIn, wait: timedelta, *, final: bool, doubt: bool = False, unanswered: int = 0
+) -> LastPoll:
+    """Return what is known after a poll. After the `final` one, when the code expired, only the interval is waited for."""
+    pause = sign_in.interval if final else sign_in.pause(world.clock.now(), wait)
+    return LastPoll(sign_in.id, world.clock.monotonic() + pause, sign_in.interval, doubt, unanswered, final)
 
 
-def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: PollResult) -> Polled:
+def _unknown(error: AuthorizationServerUnavailable) -> Ended:
+    """Return the end of a sign-in whose last poll brought no verdict: nobody knows whether somebody signed in."""
+    text = f"the code expired, and Microsoft's answer to the last question whether somebody signed in is missing: {error}"
+    return Ended(Reason.EXPIRED, text, AGAIN, error.code, error.trace_id)
+
+
+def _answered(world: World, name: str, version: int, sign_in: SignIn, answer: PollResult, *, final: bool) -> Polled:
     """Store what Microsoft's answer means. The tokens of an approval are offered until stored or superseded."""
-    now = world.clock.now()
     if isinstance(answer, Pending):
         if answer.slow_down:
             sign_in = sign_in.slowed()
             with contextlib.suppress(StoreError):  # the next claim stores it
                 world.store.write(name, sign_in, cas=version, give_up_after=PATIENCE)
-        next_at = world.clock.monotonic() + sign_in.pause(now, sign_in.interval)
-        return Polled(sign_in, LastPoll(sign_in.id, next_at, sign_in.interval), asked=True)
+        wait = max(sign_in.interval, answer.retry_after or ZERO)
+        return Polled(sign_in, _polled(world, sign_in, wait, final=final), asked=True)
     current = sign_in
     while True:
         after = _after(world, name, current, answer)
