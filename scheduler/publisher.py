@@ -96,7 +96,7 @@ class Publisher:
             self._not_published(name, error)
             return credential
         if proved.proved > held.proved:
-            verified = proved.findings.unverified < proved.proved
+            verified = proved.findings.unverified < proved.proved and proved.findings.unproved is None
             log.info("proved", tenant=name, generation=proved.proved, verified=verified, **_probed(proved))
         old, new = held.findings.organization_name, proved.findings.organization_name
         if old and new != old:

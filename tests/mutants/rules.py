@@ -41,6 +41,23 @@ RULES: Final = (
         "vault_plugin/core/policy.py", "if pair is not None and last < pair.expires_at:", "if False:", REFUSALS,
     ),
     Mutant(
+        "from v7 on a bare message isn't Veeam's",
+        "vault_plugin/veeam/forms.py", "if answer.bare else Form.FRONT", "if True else Form.FRONT", ("tests/unit/test_veeam_words.py",),
+    ),
+    Mutant(
+        "a page in its place doesn't say that a server is back",
+        "vault_plugin/veeam/messages.py", "if page and not pages:", "if False:", ("tests/unit/test_veeam_pages.py",),
+    ),
+    Mutant(
+        "a 404 where the proof's call was answered before ends no doubt",
+        "vault_plugin/core/lifecycle/prove.py", "error.reason != REDIRECTED and not answered", "error.reason != REDIRECTED",
+        ("tests/scenarios/test_dead_tokens.py",),
+    ),
+    Mutant(
+        "another name without an id blocks nobody whose id is known",
+        "vault_plugin/core/lifecycle/prove.py", "    if known:\n", "    if False:\n", ("tests/scenarios/test_identity.py",),
+    ),
+    Mutant(
         "a lane begins nothing while this instance doesn't lead",
         "scheduler/lanes.py", "if self._stopped or not self._may_call():", "if self._stopped:", LEADING,
     ),

@@ -5,10 +5,12 @@ from datetime import timedelta
 import pytest
 
 from tests.scenarios.stage import Scene
+from tests.scenarios.term import MINUTE, PlayedTerm
 from tests.simulators.http import Fault, Response
 from vault_plugin.core.credential import Rung
 from vault_plugin.core.lifecycle.prove import examine, found_dead, proof_due
 from vault_plugin.core.proofs import Verdict
+from vault_plugin.core.published import Token
 from vault_plugin.core.states import Reason, State
 
 
@@ -28,7 +30,10 @@ def dead(scene: Scene, *, everybody: bool = False) -> None:
         (Response(503), Verdict.UNKNOWN),
         (Response(400, b'{"message": "Invalid credential"}'), Verdict.UNKNOWN),
         (Response(401, b"<html>portal</html>", {"Content-Type": "text/html"}), Verdict.UNKNOWN),
-        (Response(404), Verdict.UNSERVED),
+        (Response(401, b'{"message": "Missing authorization in request"}'), Verdict.UNKNOWN),
+        *((Response(status), Verdict.UNKNOWN) for status in (404, 405, 410, 501)),
+        (Response(302, b"", {"Location": "/login"}), Verdict.UNKNOWN),
+        (Response(200, b"<html>portal</html>", {"Content-Type": "text/html"}), Verdict.UNKNOWN),
     ],
 )
 def test_only_vb365s_own_401_says_that_a_token_is_dead(scene: Scene, answer: Response | None, verdict: Verdict) -> None:
@@ -36,6 +41,17 @@ def test_only_vb365s_own_401_says_that_a_token_is_dead(scene: Scene, answer: Res
     scene.signed_in()
     if answer is not None:
         scene.veeam_server.faults.add(Fault("/organization", response=answer))
+    assert examine(scene.world, "acme", scene.credential()) is verdict
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [(Response(404), Verdict.UNSERVED), (Response(405), Verdict.UNSERVED), (Response(302), Verdict.UNKNOWN)],
+)
+def test_what_was_never_served_isnt_asked_again(scene: Scene, answer: Response, verdict: Verdict) -> None:
+    """A redirect is a wrong address, or somebody in front of a server that is away: that passes."""
+    scene.veeam_server.faults.add(Fault("/organization", times=None, response=answer))
+    scene.signed_in()
     assert examine(scene.world, "acme", scene.credential()) is verdict
 
 
@@ -103,3 +119,25 @@ def test_a_death_is_noted_whatever_goes_on(scene: Scene) -> None:
     assert scene.credential().requested == "r2"
     scene.ask("revoke", "r3")
     assert found_dead(scene.world, "acme", held, None).state is State.REVOKED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Response(404), Response(405), Response(302, b"", {"Location": "/login"}), Response(200, b"<html>starting</html>")],
+    ids=["404", "405", "302", "page"],
+)
+def test_a_gateway_without_its_server_ends_no_doubt(played: PlayedTerm, answer: Response) -> None:
+    """VB365 restarts and forgets its sessions, and for some seconds whoever stands in front answers: it is asked again."""
+    names = ("a", "b", "c")
+    for place, name in enumerate(names):
+        played.credential(name, age=place * MINUTE)
+    played.veeam.revoke_all()
+    until = played.clock.now() + MINUTE / 2
+    played.instead = lambda call, _: answer if call == "veeam Organization" and played.clock.now() < until else None
+    played.lead()
+    played.play(MINUTE)
+
+    for name in names:
+        token = played.stands(Token, name)
+        assert token is not None
+        assert played.veeam.accepts(token.access_token.reveal()), name

@@ -82,6 +82,37 @@ def test_the_case_of_an_id_is_no_difference(scene: Scene) -> None:
     assert proved_again(scene).state is State.ACTIVE
 
 
+def test_another_name_without_an_id_tells_nothing_where_an_id_is_known(scene: Scene) -> None:
+    """It may be the new name of the same one: told, asked again, and not blocked. The name that is known is its own."""
+    scene.signed_in()
+    scene.veeam.organization_ids[ORGANIZATION] = None
+    assert proved_again(scene).proved == 2, "the same name without an id"
+    scene.veeam.renamed[ORGANIZATION] = RENAMED
+    held = proved_again(scene)
+
+    assert (held.state, held.proved, held.disproved) == (State.ACTIVE, 2, 0)
+    assert scene.publish()
+    assert f"no id, and calls the organization {RENAMED}" in scene.status().text
+    assert "vb365 server show vbr" in scene.status().remedy
+    del scene.veeam.organization_ids[ORGANIZATION]
+    scene.until_due()
+    assert scene.prove(scene.rotate()).findings.organization_name == RENAMED, "asked again though no day has passed"
+    assert "no id" not in scene.status().text
+
+    scene.veeam.organization_ids[ORGANIZATION] = None
+    assert proved_again(scene).proved == 5, "the new name is known by now"
+
+
+def test_another_name_without_an_id_ends_no_distrust(scene: Scene) -> None:
+    """A token was proved to be for somebody else: nothing is published until one is proved to be its own."""
+    scene.signed_in()
+    scene.veeam.organization_ids[ORGANIZATION] = "another"
+    assert proved_again(scene).reason is Reason.WRONG_ORGANIZATION
+    scene.veeam.organization_ids[ORGANIZATION], scene.veeam.renamed[ORGANIZATION] = None, RENAMED
+    assert proved_again(scene).distrusted
+    assert not scene.publish()
+
+
 def test_an_answer_without_a_name_is_known_by_its_id(scene: Scene) -> None:
     """And proves nothing where no id is known yet: the token is published as one that went unproved."""
     scene.veeam_server.faults.add(Fault("/organization", response=Response(200, b'{"id": "1"}')))
@@ -105,6 +136,52 @@ def test_a_token_that_may_not_ask_is_published_and_told_as_not_verified(scene: S
     scene.veeam.denies_organization = False
     proved_again(scene)
     assert scene.status().text == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Response(302, b"", {"Location": "https://portal.example/login"}), "it redirects to portal.example"),
+        (Response(404), "the server answered 404"),
+        (Response(405), "the server answered 405"),
+        (Response(200, b"<html>portal</html>", {"Content-Type": "text/html"}), "in front of VB365 answered"),
+        (Response(401, b'{"message": "No credentials found for given \'iss\'"}'), "in front of VB365 answered"),
+    ],
+)
+def test_an_answer_that_proves_nothing_is_told_as_what_it_is(scene: Scene, answer: Response, said: str) -> None:
+    """Nobody said that the token is known: it is published, not proved, and the next one is asked about."""
+    scene.veeam_server.faults.add(Fault("/organization", response=answer))
+    held = scene.signed_in()
+    status = scene.status()
+
+    assert held.state is State.ACTIVE
+    assert scene.veeam.accepts(scene.token())
+    assert held.proved_at is status.proved_at is None
+    assert "not verified" in status.text
+    assert said in status.text
+    assert "VB365 knows it" not in status.text
+    assert "vb365 server show vbr" in status.remedy or "--url" in status.remedy
+    assert scene.prove().proved_at is None or answer.status not in (404, 405)
+
+    scene.until_due()
+    assert scene.prove(scene.rotate()).findings.organization_id
+    assert scene.status().text == ""
+
+
+def test_what_was_known_of_the_token_before_isnt_said_of_this_one(scene: Scene) -> None:
+    """VB365 knew that one, and let it not ask; of this one it says nothing."""
+    scene.veeam.denies_organization = True
+    scene.signed_in()
+    scene.veeam_server.faults.add(Fault("/organization", response=Response(302)))
+    proved_again(scene)
+    assert scene.status().text == "the token is not verified: the server answered 302: it redirects"
+
+
+def test_a_proof_that_is_answered_the_same_again_costs_no_write(scene: Scene) -> None:
+    """A gateway may answer so for weeks."""
+    scene.veeam_server.faults.add(Fault("/organization", times=None, response=Response(302)))
+    written = scene.signed_in().write_id
+    assert scene.prove().write_id == written
 
 
 def test_a_403_is_no_proof_while_a_wrong_organization_stands(scene: Scene) -> None:

@@ -111,7 +111,7 @@ def test_who_had_a_wrong_token_gets_the_next_only_when_it_is_proved(scene: Scene
 
 def test_a_disproof_is_stored_whatever_goes_on_meanwhile(scene: Scene) -> None:
     """An attempt that began, or a request that was noted, while VB365 was asked: the wrong token is published by nobody."""
-    wrong = Response(200, b'{"name": "evil.onmicrosoft.com"}')
+    wrong = Response(200, b'{"id": "evil", "name": "evil.onmicrosoft.com"}')
     scene.signed_in()
     scene.ask("rotate", "r2")
     scene.step()

@@ -280,7 +280,7 @@ def test_veeam_throttles_and_says_for_how_long(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (Response(200, b"<html>It works</html>", HTML), "AnswerUnusable"),
+        (Response(200, b"<html>It works</html>", HTML), "GatewayAnswered"),
         (Response(200), "AnswerUnusable"),
         (Response(500, b"<html>Error</html>", HTML), "ServerError"),
     ],

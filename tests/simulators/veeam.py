@@ -306,8 +306,10 @@ class VeeamSimulator:
         if shape == "oauth":
             return json_response(400, {"error": "Authorization Error", "error_description": text})
         content: dict[str, object] = {"message": text}
+        if version >= 7:
+            content |= {"errorCode": None}
         if version >= 8:
-            content |= {"errorCode": None, "stackTrace": None}
+            content |= {"stackTrace": None}
         return json_response(400, content)
 
     def _control(self, request: Request) -> Response:

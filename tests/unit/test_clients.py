@@ -176,7 +176,7 @@ def test_a_refusal_of_any_shape_is_veeams_verdict(
     ("response", "kind", "reason"),
     [
         (Response(500), BackupServerFaulty, "ServerError"),
-        (Response(200, b"<html>"), BackupServerFaulty, "AnswerUnusable"),
+        (Response(200, b"<html>"), BackupServerFaulty, "GatewayAnswered"),
         (Response(200, b"{}"), BackupServerFaulty, "AnswerUnusable"),
         (Response(200, b'{"access_token":"simtok","expires_in":1}'), BackupServerFaulty, "AnswerUnusable"),
         (Response(404), EndpointRefused, "EndpointNotServed"),

@@ -13,7 +13,7 @@
     │   ├── ClientRejected                 our registration or settings are wrong
     │   └── AuthorizationServerUnavailable try again later; .retry_after
     ├── BackupServerError                  Veeam; .status .sent, never a body
-    │   ├── TokenRejected                  Veeam's own verdict on what was sent; .about .sure
+    │   ├── TokenRejected                  Veeam's own verdict on what was sent; .about
     │   ├── EndpointRefused                wrong version or address: an admin must change the server's settings
     │   ├── BackupServerFaulty             answered, but no verdict: this credential tries again
     │   └── BackupServerUnavailable        not answered, 502 to 504, 52x or 429: the whole server waits; .retry_after
@@ -181,7 +181,7 @@ class About(StrEnum):
 class TokenRejected(BackupServerError):
     """Veeam's own verdict on the assertion, the refresh token or the access token; about a *call*, the token is known."""
 
-    def __init__(  # noqa: PLR0913 - the fields of Veeam's verdict, all by keyword
+    def __init__(
         self,
         message: str,
         *,
@@ -190,12 +190,10 @@ class TokenRejected(BackupServerError):
         status: int | None = None,
         retry_after: timedelta | None = None,
         about: About = About.SENT,
-        sure: bool = True,
     ) -> None:
-        """Take what is judged; not `sure` is what something in front of VB365 could have answered just so."""
+        """Take what is judged."""
         super().__init__(message, reason=reason, remedy=remedy, status=status, retry_after=retry_after)
         self.about = about
-        self.sure = sure
 
     default_remedy = (
         "Check on the VB365 server: tenant authentication is enabled, the organization's name has exactly this case, "

@@ -7,6 +7,14 @@ from vault_plugin.core.documents import Part, Timestamp
 from vault_plugin.core.states import Reason
 
 
+class Unproved(Part):
+    """Why a token went unproved: what the proof's call brought that says nothing of it."""
+
+    generation: int
+    text: str
+    remedy: str = ""
+
+
 class Findings(Part):
     """Part of a credential. Generations are those of its pairs; 0 is none."""
 
@@ -15,6 +23,8 @@ class Findings(Part):
     organization_name: str = ""
     #: The newest generation that works, though the server didn't say which organization it is for.
     unverified: int = 0
+    #: Why the newest generation that was to be proved wasn't.
+    unproved: Unproved | None = None
     #: Why a token was disproved. Another organization stands until a token is proved to be for this one.
     disproved_by: str = ""
     #: The newest generation whose published token was found dead, and when.
@@ -26,18 +36,20 @@ class Findings(Part):
     def proved(self, generation: int, whose: tuple[str, str] | None) -> Self:
         """Note that a token works, with the id and the name of its organization; None: the server doesn't say."""
         if whose is None:
-            return self.replace(unverified=generation, disproved_by="")
+            return self.replace(unverified=generation, unproved=None, disproved_by="")
         known, called = self.organization_id or whose[0], whose[1] or self.organization_name
-        return self.replace(organization_id=known, organization_name=called, disproved_by="")
+        return self.replace(organization_id=known, organization_name=called, unproved=None, disproved_by="")
 
     def disproved(self, reason: Reason, *, again: bool) -> Self:
         """Note why a token was disproved; `again`: none was proved since the one before."""
         stands = again and self.disproved_by == Reason.WRONG_ORGANIZATION
-        return self if stands else self.replace(disproved_by=reason.value)
+        return self.replace(unproved=None) if stands else self.replace(unproved=None, disproved_by=reason.value)
 
     def elsewhere(self) -> Self:
         """Forget what was found of a server and an organization: the credential is bound to another one, or to nothing."""
-        return self.replace(organization_id="", organization_name="", dead=0, dead_at=None, sessions_lost_at=None)
+        return self.replace(
+            organization_id="", organization_name="", unproved=None, dead=0, dead_at=None, sessions_lost_at=None
+        )
 
     def found_dead(self, generation: int, now: datetime, lost_before: datetime | None) -> Self:
         """Note that a published token is dead, and if it is the second one, until when sessions were lost."""

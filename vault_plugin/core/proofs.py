@@ -31,7 +31,7 @@ class Verdict(StrEnum):
     GONE = "gone"
     """There is nothing of this tenant's to ask with."""
     UNSERVED = "unserved"
-    """The server doesn't serve the question."""
+    """The server doesn't serve the question, and never did: nobody's token can be proved there."""
 
 
 @dataclass(frozen=True)

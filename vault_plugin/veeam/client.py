@@ -22,6 +22,8 @@ PROOF_TIMEOUT = timedelta(seconds=15)
 PROBE_TIMEOUT = timedelta(seconds=5)
 #: Answers who isn't signed in, with 401, wherever a version is served.
 ANONYMOUS = "ServiceInstance"
+#: So many pages in a row, in the place of VB365's answer to that, say that it is away: ten minutes, each half minute.
+PAGES = 20
 
 
 def _trust(server: ServerSpec) -> dict[str, Any]:
@@ -49,6 +51,8 @@ class VeeamClient:
         self._sessions: dict[tuple[str, str | None, str | None, bool], Session] = {}
         self._on_answer = on_answer
         self._owners = Owners()
+        #: How many pages came in a row from each server that was looked for.
+        self._pages: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def exchange(self, server: ServerSpec, organization: str, assertion: Secret, timeout: timedelta) -> TokenAnswer:
@@ -76,7 +80,7 @@ class VeeamClient:
             BackupServerError: it isn't known to be ended.
         """
         answer = self._call(server, "POST", "token/logout", access_token)
-        if answer.status not in messages.OK:
+        if answer.status not in messages.OK or answer.markup:
             raise error_of(answer, "logging out", Asked.BEARER)
 
     def organization(self, server: ServerSpec, access_token: Secret) -> Organization | None:
@@ -92,15 +96,18 @@ class VeeamClient:
     def alive(self, server: ServerSpec) -> None:
         """Ask anonymously whether the server answers at all, by a call that the token endpoint's throttle doesn't count.
 
+        A page in its place is no answer of its own. But where nothing else ever comes, the call may be kept from VB365 by
+        whoever writes it: then that says nothing, and the token endpoint is tried.
+
         Raises:
             BackupServerUnavailable: it doesn't: trouble of its whole lane. Any other answer is one.
         """
         answer = self._send(server, "GET", f"{server.api_version}/{ANONYMOUS}", None, {}, PROBE_TIMEOUT)
-        if answer.status in messages.OK:
-            return
-        error = error_of(answer, "looking whether it is there", Asked.ANYTHING)
-        if isinstance(error, BackupServerUnavailable):
-            raise error
+        with self._lock:
+            seen = self._pages.pop(server.url, 0) + 1
+            if messages.is_page(answer):
+                self._pages[server.url] = seen
+        messages.check_there(answer, pages=seen > PAGES)
 
     def _pair(self, server: ServerSpec, form: Mapping[str, str], timeout: timedelta, doing: str) -> TokenAnswer:
         answer = self._send(server, "POST", f"{server.api_version}/token", form, {}, timeout)
@@ -119,7 +126,7 @@ class VeeamClient:
                 answer = self._send(server, "GET", f"{version}/{ANONYMOUS}", None, {}, PROBE_TIMEOUT)
             except BackupServerUnavailable:
                 return served, False
-            served += [version] if answer.status in (200, 401, 403) else []
+            served += [version] if answer.status in (200, 401, 403) and not messages.is_page(answer) else []
         return served, True
 
     def _call(self, server: ServerSpec, method: str, path: str, access_token: Secret) -> Answer:
@@ -153,7 +160,7 @@ class VeeamClient:
             raise BackupServerUnavailable(text, reason=error.reason, remedy=error.remedy, sent=error.sent) from None
         date = messages.date_of(reply.headers.get("Date"))
         self._on_answer(server.url, date)
-        answer = parse(reply.status, reply.content, reply.headers, date or datetime.now(UTC))
+        answer = parse(reply.status, reply.content, reply.headers, date or datetime.now(UTC), server.api_version)
         if form:
             given = answer.fields.get("refresh_token")
             self._owners.give(owner, given if isinstance(given, str) else form.get("refresh_token", ""))

@@ -8,11 +8,18 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from vault_plugin.core.errors import About, BackupServerFaulty, EndpointRefused, TokenRejected
+from vault_plugin.core.errors import (
+    About,
+    BackupServerError,
+    BackupServerFaulty,
+    BackupServerUnavailable,
+    EndpointRefused,
+    TokenRejected,
+)
 from vault_plugin.core.ports import Organization, TokenAnswer
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.timing import ZERO
-from vault_plugin.veeam.forms import Answer
+from vault_plugin.veeam.forms import Answer, Form, form_of
 from vault_plugin.veeam.verdicts import Asked, error_of
 
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -24,6 +31,11 @@ ANTIFORGERY_SINCE: Final = 7
 #: The bound of a token's life that is believed.
 LONGEST_LIFE: Final = timedelta(days=10 * 365)
 OK: Final = range(200, 300)
+
+#: What stands in VB365's answers: one with none of it is somebody else's.
+TOKEN_KEYS: Final = frozenset({"access_token", "refresh_token", "token_type", "expires_in", "userName", ".issued", ".expires"})
+ORGANIZATION_KEYS: Final = frozenset({"id", "name", "type", "isBackedup"})
+INSTANCE_KEYS: Final = frozenset({"installationId", "version"})
 
 
 def date_of(value: str | None) -> datetime | None:
@@ -62,12 +74,50 @@ def token_answer(answer: Answer, doing: str) -> TokenAnswer:
     fields = answer.fields
     access, refresh = fields.get("access_token"), fields.get("refresh_token")
     life = _seconds(fields.get("expires_in")) or _between(fields.get(".issued"), fields.get(".expires"))
-    if not (isinstance(access, str) and access and isinstance(refresh, str) and refresh and life):
-        msg = f"{doing}: the server answered {answer.status} without a usable token pair"
-        raise BackupServerFaulty(msg, reason="AnswerUnusable", status=answer.status)
+    if not (_may_be_sent(access) and isinstance(refresh, str) and refresh and life):
+        raise _without(answer, TOKEN_KEYS, doing, "a usable token pair")
     kind = fields.get("token_type")
-    known = not isinstance(kind, str) or kind.casefold() == "bearer"
-    return TokenAnswer(Secret(access), Secret(refresh), "Bearer" if known else str(kind)[:32], life)
+    known = not _may_be_sent(kind) or str(kind).casefold() == "bearer"
+    return TokenAnswer(Secret(str(access)), Secret(refresh), "Bearer" if known else str(kind)[:32], life)
+
+
+def _may_be_sent(value: object) -> bool:
+    """Tell whether this is text that can stand in a header as it is (RFC 6749, appendix A.12)."""
+    return isinstance(value, str) and value != "" and value.isascii() and value.isprintable() and value == value.strip()
+
+
+def _is_foreign(answer: Answer, keys: frozenset[str]) -> bool:
+    """Tell whether a success is somebody else's: a page, a text, or JSON that says nothing of what VB365 answers here."""
+    return answer.body != {} and not keys & set(answer.fields) and form_of(answer) in (Form.FRONT, Form.QUOTA)
+
+
+def _without(answer: Answer, keys: frozenset[str], doing: str, what: str) -> BackupServerError:
+    """Return what a success means that doesn't bring what was asked for."""
+    if _is_foreign(answer, keys):
+        return error_of(answer, doing)
+    msg = f"{doing}: the server answered {answer.status} without {what}"
+    return BackupServerFaulty(msg, reason="AnswerUnusable", status=answer.status)
+
+
+def is_page(answer: Answer) -> bool:
+    """Tell whether somebody else's page came with success in the place of VB365's answer to an anonymous call."""
+    return answer.status in OK and _is_foreign(answer, INSTANCE_KEYS)
+
+
+def check_there(answer: Answer, *, pages: bool) -> None:
+    """Make sure that the server's own answer to an anonymous call is one; `pages`: others' pages count as one, too.
+
+    Raises:
+        BackupServerUnavailable: it isn't: trouble of its whole lane.
+    """
+    page = is_page(answer)
+    if answer.status in OK and not page:
+        return
+    error = error_of(answer, "looking whether it is there", Asked.ANYTHING)
+    if isinstance(error, BackupServerUnavailable):
+        raise error
+    if page and not pages:
+        raise BackupServerUnavailable(str(error), reason=error.reason, remedy=error.remedy(), status=answer.status)
 
 
 def not_served(asked: str, served: list[str], answered: bool, doing: str) -> EndpointRefused:  # noqa: FBT001 - as asked
@@ -100,8 +150,7 @@ def organization_of(answer: Answer) -> Organization | None:
         raise error
     found = Organization(_text(answer.fields.get("id")), _text(answer.fields.get("name")))
     if not (found.id or found.name):
-        msg = f"proving the token: the server answered {answer.status} without an organization"
-        raise BackupServerFaulty(msg, reason="AnswerUnusable", status=answer.status)
+        raise _without(answer, ORGANIZATION_KEYS, "proving the token", "an organization")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What an answer from VB365's address means, as a table: who says it, about what, how sure that is, and what is next.
+"""What an answer from VB365's address means, as a table: who says it, about what, and what is next.
 
 A status alone is no verdict. Only VB365's own forms are, at the statuses with which it refuses; they say that something is
 wrong with *what was sent* (the refresh token, the assertion, the access token) or that *this call* isn't allowed. A gateway's
@@ -6,7 +6,7 @@ answer, a page, a part behind VB365 that failed: these say nothing about what wa
 asked because of them. What the table doesn't know is not a verdict.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ class Who(StrEnum):
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of answer. `sure` is False where a gateway's answer could look the same."""
+    """One kind of answer."""
 
     who: Who
     about: About
@@ -49,7 +49,6 @@ class Row:
     reason: str
     text: str = ""
     remedy: str = ""
-    sure: bool = True
 
 
 _OPERATORS = 'Look at its REST API settings: "Enable restore operator authentication only" must be off.'
@@ -77,9 +76,13 @@ TOO_LARGE: Final = Row(
     Who.FRONT, About.NOTHING, BackupServerFaulty, "RequestRefused", "the request is too large for it", _TOO_LARGE
 )
 
+GATEWAY: Final = Row(Who.FRONT, About.NOTHING, BackupServerFaulty, "GatewayAnswered", remedy=_IN_FRONT)
+
 #: What the status decides, whoever gives it and whatever stands in the body. 404 and its like are a wrong version or address.
 STATUSES: Final[dict[int, Row]] = {
-    **dict.fromkeys(range(300, 400), REDIRECT),
+    # Of these only some point elsewhere: 304 is a cache's, 305 and 306 a proxy's of long ago.
+    **dict.fromkeys(range(300, 400), GATEWAY),
+    **dict.fromkeys((300, 301, 302, 303, 307, 308), REDIRECT),
     **dict.fromkeys((404, 405, 410, 501), NOT_SERVED),
     421: OTHER_HOST,  # RFC 9110: the host that answered doesn't serve this name
     **dict.fromkeys((408, 425, 502, 503, 504), AWAY),
@@ -90,8 +93,6 @@ STATUSES: Final[dict[int, Row]] = {
 }
 
 JUDGED: Final = Row(Who.VB365, About.SENT, TokenRejected, "RejectedByVeeam")
-#: A v6 server's bare message and an empty refusal could be a gateway's, too: the form says little.
-PERHAPS: Final = replace(JUDGED, sure=False)
 KNOWN_BUT: Final = Row(Who.VB365, About.CALL, TokenRejected, "RejectedByVeeam", "this token may not make this call", _OPERATORS)
 NO_TOKENS: Final = Row(Who.VB365, About.CALL, EndpointRefused, "EndpointNotServed", "VB365 gives no tokens here", _OPERATORS)
 GRANT_UNKNOWN: Final = Row(
@@ -102,24 +103,33 @@ GRANT_UNKNOWN: Final = Row(
 #: Where VB365's own forms are verdicts: by what was asked, by status and form.
 VERDICTS: Final[dict[tuple[Asked, int, Form], Row]] = {
     # The token endpoint: 400 in OAuth's form (v4, v5) or RESTExceptionInfo's (v6 to v8), or empty; portals expect 401, too.
-    **{(Asked.PAIR, status, form): JUDGED for status in (400, 401) for form in (Form.OAUTH, Form.REST)},
-    **{(Asked.PAIR, status, form): PERHAPS for status in (400, 401) for form in (Form.MESSAGE, Form.EMPTY)},
+    **{
+        (Asked.PAIR, status, form): JUDGED
+        for status in (400, 401)
+        for form in (Form.OAUTH, Form.REST, Form.MESSAGE, Form.EMPTY)
+    },
     # It doesn't ask who may do what, so a 403 there is a gateway's, or it gives nobody tokens. Never a verdict on a token.
     (Asked.PAIR, 403, Form.REST): NO_TOKENS,
     **{(Asked.PAIR, status, Form.CALL): NO_TOKENS for status in (400, 401, 403)},
     **{(Asked.PAIR, status, Form.GRANT): GRANT_UNKNOWN for status in (400, 401)},
-    # A call with an access token: v8's 401 is empty, older ones' isn't. 400 would be about the request.
-    **{(Asked.BEARER, 401, form): JUDGED for form in (Form.EMPTY, Form.OAUTH, Form.REST, Form.CALL)},
-    (Asked.BEARER, 401, Form.MESSAGE): PERHAPS,
+    # A call with an access token: v8's 401 is empty, older ones' isn't. 400 would be about the request. A bare message says
+    # too little, and codes of a token endpoint's (`Form.OAUTH`) are of whoever got tokens for us somewhere.
+    **{(Asked.BEARER, 401, form): JUDGED for form in (Form.EMPTY, Form.REST, Form.CALL)},
     # Who is told in VB365's own form that he may not is known; an empty 403 or a bare message could be anybody's.
     **{(Asked.BEARER, 403, form): KNOWN_BUT for form in (Form.REST, Form.CALL)},
 }
+
+#: What was sent can't have been looked at. We send each field that there must be, so somebody on the way may have taken one.
+BAD_FORM: Final = Row(
+    Who.ANYBODY, About.NOTHING, BackupServerFaulty, "RequestRefused", "the request isn't understood there", _IN_FRONT
+)
 
 #: Everything else: answered, and no verdict.
 OTHERS: Final[dict[Form, Row]] = {
     Form.QUOTA: THROTTLED,
     Form.BEHIND: Row(Who.BEHIND, About.NOTHING, BackupServerFaulty, "ServerError"),
-    Form.FRONT: Row(Who.FRONT, About.NOTHING, BackupServerFaulty, "GatewayAnswered", remedy=_IN_FRONT),
+    Form.FRONT: GATEWAY,
+    Form.REQUEST: BAD_FORM,
 }
 FAULTY: Final = Row(Who.ANYBODY, About.NOTHING, BackupServerFaulty, "ServerError")
 #: With these a server fails, and a page that says so may be its own.
@@ -146,7 +156,7 @@ def error_of(answer: Answer, doing: str, asked: Asked = Asked.PAIR) -> BackupSer
     if row is REDIRECT and answer.location:
         text += f" to {answer.location}"
     said = f"the server answered {answer.status}{word_of(answer)}" + (f": {text}" if text else "")
-    more: dict[str, Any] = {"about": row.about, "sure": row.sure} if row.next is TokenRejected else {}
+    more: dict[str, Any] = {"about": row.about} if row.next is TokenRejected else {}
     return row.next(
         f"{doing}: {said}", reason=row.reason, remedy=row.remedy, status=answer.status, retry_after=answer.retry_after, **more
     )

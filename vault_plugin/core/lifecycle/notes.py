@@ -38,7 +38,7 @@ def notes_of(view: View, allowed: Allowed) -> tuple[Note, ...]:
         return ()
     binding = bind(view.name, tenant)
     told = (*_granted(credential, binding.scope), *_form(credential, binding), *_scope(credential, binding, allowed))
-    return (*told, *_restored(credential))
+    return (*told, *_restored(credential), *_unproved(credential))
 
 
 def less_granted(lacks: tuple[str, ...], scope: str, *, why: bool = False) -> tuple[Note, ...]:
@@ -109,6 +109,14 @@ def _restored(credential: Credential) -> tuple[Note, ...]:
     what = "it was presented once, since Microsoft gave no answer" if pair.presented else "a new session goes first"
     text = f"Vault was restored from a snapshot, or nobody led for a while: the refresh token may be spent; {what}"
     return (Note(text, ""),)
+
+
+def _unproved(credential: Credential) -> tuple[Note, ...]:
+    """Return why the newest token wasn't proved, if something was answered that says nothing of it."""
+    why = credential.findings.unproved
+    if why is None or credential.pair is None or why.generation != credential.generation:
+        return ()
+    return (Note(f"the token is not verified: {why.text}", why.remedy),)
 
 
 def _waits(credential: Credential) -> bool:
