@@ -84,13 +84,13 @@ def test_what_tells_of_trouble_that_passes_is_none(text: str) -> None:
 GATEWAYS = (
     "The access token is missing", "No credentials found for given 'iss'", "Bad token; invalid JSON", "Unrecognizable token",
     "Missing authorization in request", "Missing required request parameters: [x]", "Token expired", "Request rejected",
-    "Payload too large", "HTTPS required", "Invalid host header", "Invalid credentials", "Please log in", "Session expired",
-    "Country not allowed", "Invalid request", "Invalid credential",
+    "Payload too large", "HTTPS required", "Invalid host header", "Please log in", "Session expired", "Country not allowed",
+    "Invalid request", "Invalid authentication credentials",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("text", GATEWAYS)
-def test_from_v7_on_a_bare_message_is_not_veeams(text: str) -> None:
+def test_from_v7_on_a_bare_message_of_others_is_not_veeams(text: str) -> None:
     """These versions declare an errorCode beside it. On v6 it is their own form, unless a gateway is known to say so."""
     for status in (400, 401):
         for version in ("v7", "v8"):
@@ -98,6 +98,15 @@ def test_from_v7_on_a_bare_message_is_not_veeams(text: str) -> None:
         assert row({"message": text}, "v6", status, Asked.BEARER).next is not TokenRejected
     assert row({"message": "Invalid credential"}, "v6").next is TokenRejected
     assert row({"message": "Unrecognizable token"}, "v6").reason == "GatewayAnswered"
+
+
+@pytest.mark.parametrize(
+    "text", ["Invalid credential", "Invalid credentials.", "The refresh token is invalid", "The logon attempt failed"]
+)
+def test_what_veeam_says_of_a_refusal_is_believed_without_its_code(text: str) -> None:
+    """A version that leaves out what is null has refused what was sent all the same."""
+    for version in ("v6", "v7", "v8"):
+        assert row({"message": text}, version).next is TokenRejected
 
 
 @pytest.mark.parametrize("status", [400, 401])

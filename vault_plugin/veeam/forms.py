@@ -2,7 +2,7 @@
 
 VB365 has two forms of its own: OAuth's (v4, v5, and later where the token endpoint "may answer in OAuth style") and
 `RESTExceptionInfo` (v6: ``message``; v7 adds ``errorCode``; v8 adds ``stackTrace``), so that from v7 on a bare ``message``
-isn't VB365's. A rejected request can also come back empty. Whatever else stands there was written by a gateway, a proxy or a
+is VB365's only if it says what VB365 says of a refusal. A rejected request can also come back empty. Whatever else stands there was written by a gateway, a proxy or a
 portal. No text of an answer is ever shown: what is looked for in it are fixed words (`vault_plugin.veeam.words`).
 """
 
@@ -19,7 +19,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from vault_plugin.retry_after import retry_after
-from vault_plugin.veeam.words import BEHIND, GATEWAY
+from vault_plugin.veeam.words import BEHIND, GATEWAY, REFUSAL
 
 
 class Form(StrEnum):
@@ -34,7 +34,7 @@ class Form(StrEnum):
     REST = "rest"
     """VB365: `RESTExceptionInfo` with an ``errorCode`` that judges what was sent, or none; or its own "Authorization Error"."""
     MESSAGE = "message"
-    """A bare ``message`` of a version that writes so, unless a gateway is known to say just that."""
+    """A bare ``message`` of a version that writes so, unless a gateway is known to say just that; or VB365's own words."""
     CALL = "call"
     """VB365: it doesn't let this call be made, whatever was sent."""
     GRANT = "grant"
@@ -201,7 +201,9 @@ def _rest(answer: Answer, message: str, code: object) -> Form:
     if "errorCode" not in fields and "stackTrace" not in fields:
         if not own or message.strip().rstrip(".!").casefold() in _PHRASES or GATEWAY.search(message):
             return Form.FRONT
-        return Form.BEHIND if _is_behind(message) else Form.MESSAGE if answer.bare else Form.FRONT
+        if _is_behind(message):
+            return Form.BEHIND
+        return Form.MESSAGE if answer.bare or REFUSAL.search(message) else Form.FRONT
     if not own and not ("errorCode" in fields and known):
         return Form.FRONT
     if code in PASSING or not known or _is_behind(message):

@@ -86,6 +86,11 @@ _GATEWAY: Final = (
     r"request (was )?rejected", r"(payload|entity) too large", r"https (is )?required", r"use https",
     r"http request to an https", r"invalid host", r"host (is )?not allowed", r"attack detected", r"bot detected",
 )  # fmt: skip
+#: What VB365 itself says of a refused login or refresh, also where it leaves out the ``errorCode`` that its version declares.
+_REFUSAL: Final = (
+    r"^(the )?(provided |client )?credentials? (is|are) (invalid|incorrect)\W*$", r"^invalid credentials?\W*$", r"refresh token",
+    r"rejected the client credentials", r"logon attempt failed", r"\bassertion\b", r"tenant authentication", r"organi[sz]ation",
+)  # fmt: skip
 
 
 def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
@@ -95,3 +100,4 @@ def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
 #: Tells of a part behind VB365 (its server, database, proxies, Microsoft), or of VB365 being out of order.
 BEHIND: Final = _any_of(tuple(word for words in _BEHIND.values() for word in words))
 GATEWAY: Final = _any_of(_GATEWAY)
+REFUSAL: Final = _any_of(_REFUSAL)
