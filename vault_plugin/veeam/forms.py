@@ -2,8 +2,9 @@
 
 VB365 has two forms of its own: OAuth's (v4, v5, and later where the token endpoint "may answer in OAuth style") and
 `RESTExceptionInfo` (v6: ``message``; v7 adds ``errorCode``; v8 adds ``stackTrace``), so that from v7 on a bare ``message``
-is VB365's only if it says what VB365 says of a refusal. A rejected request can also come back empty. Whatever else stands there was written by a gateway, a proxy or a
-portal. No text of an answer is ever shown: what is looked for in it are fixed words (`vault_plugin.veeam.words`).
+is VB365's only if it says what VB365 says of a refusal. A rejected request can also come back empty. Whatever else stands
+there was written by a gateway, a proxy or a portal. No text of an answer is ever shown: what is looked for in it are fixed
+words (`vault_plugin.veeam.words`).
 """
 
 import codecs

@@ -88,8 +88,9 @@ _GATEWAY: Final = (
 )  # fmt: skip
 #: What VB365 itself says of a refused login or refresh, also where it leaves out the ``errorCode`` that its version declares.
 _REFUSAL: Final = (
-    r"^(the )?(provided |client )?credentials? (is|are) (invalid|incorrect)\W*$", r"^invalid credentials?\W*$", r"refresh token",
-    r"rejected the client credentials", r"logon attempt failed", r"\bassertion\b", r"tenant authentication", r"organi[sz]ation",
+    r"^invalid credentials?\W*$", r"^(the )?(provided |client )?credentials? (is|are) (invalid|incorrect)\W*$",
+    r"refresh token", r"rejected the client credentials", r"logon attempt failed", r"\bassertion\b",
+    r"tenant authentication", r"organi[sz]ation",
 )  # fmt: skip
 
 
