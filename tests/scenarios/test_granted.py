@@ -9,6 +9,7 @@ import pytest
 
 from tests.scenarios.stage import ORGANIZATION, Scene
 from tests.simulators.http import Fault, Response
+from vault_plugin.core.credential import Credential
 from vault_plugin.core.published import Prompt
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Reason, State
@@ -167,6 +168,87 @@ def test_a_renewal_for_another_tenant_replaces_nothing_and_asks_no_person(scene:
     scene.clock.advance(timedelta(hours=2))
     scene.rotate()
     assert scene.credential().state is State.ACTIVE
+
+
+def test_a_sign_in_to_another_tenant_than_the_organizations_guid_is_refused(scene: Scene) -> None:
+    """Nothing was signed in before that could be compared."""
+    guid = "0c2b32f1-9f3c-4b5a-8f77-5f7f6a8f0d11"
+    scene.specs.tenants["acme"] = scene.specs.tenants["acme"].replace(organization=guid.upper())
+    scene.microsoft.moved[guid.upper()] = "other.onmicrosoft.com"
+    scene.approved()
+    ended: SignIn = scene.document(SignIn)
+
+    assert (ended.state, ended.outcome, ended.assertion) == (SignInState.ENDED, Reason.WRONG_TENANT, None)
+    assert guid.upper() in ended.text
+
+    scene.microsoft.moved.clear()
+    scene.veeam.organizations.add(guid.upper())
+    scene.approved("r2")
+    scene.complete()
+    assert scene.credential().state is State.ACTIVE
+
+
+def test_the_tenant_that_signed_in_before_is_known_in_any_case(scene: Scene) -> None:
+    """As a renewal knows it."""
+    scene.signed_in()
+    stored = scene.store.read(Credential, "acme")
+    assert stored.document is not None
+    assert stored.document.binding is not None
+    upper = stored.document.binding.replace(tenant_id=stored.document.binding.tenant_id.upper())
+    scene.store.write("acme", stored.document.replace(binding=upper), cas=stored.version)
+    scene.approved("r2")
+
+    assert scene.document(SignIn).outcome is not Reason.WRONG_TENANT
+
+
+@pytest.mark.parametrize("token", [None, ..., ""])
+def test_a_later_sign_in_without_a_refresh_token_keeps_the_stored_one(scene: Scene, token: object) -> None:
+    """It is the same person's, and lives: nothing never replaces a token. The sign-in says that it brought none."""
+    scene.signed_in()
+    kept = _refresh_token(scene)
+    less(scene, refresh_token=token)
+    scene.approved("r2")
+    scene.complete()
+
+    assert _refresh_token(scene) == kept
+    held = scene.credential().assertion
+    assert held is not None
+    assert (held.refreshable, held.lacks) == (True, ())
+    told = scene.status().sign_in
+    assert told is not None
+    assert "gave no refresh token" in told.text
+
+
+def test_what_isnt_kept_of_an_earlier_sign_in(scene: Scene) -> None:
+    """A refresh token that Microsoft has called dead, and another person's."""
+    scene.veeam.wants_refresh_token = False
+    scene.signed_in()
+    less(scene, refresh_token=None)
+    scene.approved("r2")
+    stored = scene.document(SignIn)
+    assert stored.assertion is not None
+    other = stored.replace(assertion=stored.assertion.replace(account="somebody@else"))
+    scene.store.write("acme", other, cas=scene.store.read(SignIn, "acme").version)
+    scene.complete()
+    assert _refresh_token(scene) is None
+
+    less(scene)
+    scene.approved("r3")
+    scene.complete()
+    scene.microsoft.revoke(ORGANIZATION, 50173)
+    scene.veeam.revoke_all()
+    scene.clock.advance(timedelta(days=1))
+    scene.rotate()
+    less(scene, refresh_token=None)
+    scene.approved("r4")
+    scene.complete()
+    assert _refresh_token(scene) is None
+
+
+def _refresh_token(scene: Scene) -> object:
+    held = scene.credential().assertion
+    assert held is not None
+    return json.loads(held.json_text.reveal()).get("refresh_token")
 
 
 # --- errors that nobody knows ----------------------------------------------------------------------------------------

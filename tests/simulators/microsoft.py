@@ -267,7 +267,7 @@ class MicrosoftSimulator:
             "iss": f"{self.base_url}/{grant.tenant}/v2.0",
             "iat": now,
             "exp": now + self.access_life,
-            "tid": str(uuid.uuid5(uuid.NAMESPACE_DNS, self.moved.get(grant.tenant, grant.tenant))),
+            "tid": _tenant_id(self.moved.get(grant.tenant, grant.tenant)),
             "oid": str(uuid.uuid5(uuid.NAMESPACE_DNS, grant.account)),
             "sub": "sub",
             "preferred_username": grant.account,
@@ -324,3 +324,11 @@ class MicrosoftSimulator:
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _tenant_id(tenant: str) -> str:
+    """Return the GUID of a tenant that is asked for by it, or by a name."""
+    try:
+        return str(uuid.UUID(tenant))
+    except ValueError:
+        return str(uuid.uuid5(uuid.NAMESPACE_DNS, tenant))

@@ -9,7 +9,8 @@ import pytest
 
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.errors import AuthorizationServerUnavailable, ClientRejected
-from vault_plugin.core.ports import Approved
+from vault_plugin.core.ports import Approved, Ended
+from vault_plugin.core.states import Reason
 from vault_plugin.core.tenants import DEFAULT_SCOPE, Binding
 from vault_plugin.microsoft import messages
 
@@ -218,6 +219,11 @@ def test_no_refresh_token_is_noticed(more: dict[str, Any]) -> None:
         ),
         ("api://x/y offline_access", "api://x/z", ("api://x/y",)),
         ("User.Read user.read offline_access", "openid", ("user.read",)),
+        ("User.Read offline_access", "00000003-0000-0000-c000-000000000000/User.Read", ()),
+        ("User.Read offline_access", "https://graph.microsoft.com//User.Read", ()),
+        ("User.Read offline_access", "https://graph.microsoft.com/.default", ()),
+        ("Directory.Read.All User.Read", "User.Read,Directory.Read.All", ()),
+        ("Directory.Read.All User.Read", "User.Read,Mail.Read", ("Directory.Read.All",)),
     ],
 )
 def test_a_scope_that_is_narrower_than_asked_is_noticed(asked: str, granted: str, missing: tuple[str, ...]) -> None:
@@ -244,6 +250,37 @@ def test_a_renewal_tells_anew_what_is_granted() -> None:
     assert next_one(NEW).lacks == less.lacks
     assert next_one(NEW | {"scope": None}).lacks == less.lacks
     assert next_one(NEW | {"scope": STORED["scope"]}).lacks == ()
+
+
+@pytest.mark.parametrize(
+    ("id_token", "access_token", "named"),
+    [
+        ({"tid": "t"}, {"tid": "t", "upn": "a@x"}, ("t", "a@x")),
+        ({"preferred_username": "a@x"}, {"tid": "t"}, ("t", "a@x")),
+        ({"tid": "t", "preferred_username": "a@x"}, {"tid": "t", "upn": "b@x"}, ("t", "a@x")),
+        ({"tid": 5, "preferred_username": 5}, {"tid": "T", "unique_name": "a@x"}, ("T", "a@x")),
+        ({"tid": "t", "preferred_username": "\x1b[2J"}, {"tid": "t", "unique_name": "a@x"}, ("t", "a@x")),
+        ({}, {}, ("", "")),
+    ],
+)
+def test_tenant_and_account_are_each_taken_from_the_token_that_names_it(
+    id_token: dict[str, Any], access_token: dict[str, Any], named: tuple[str, str]
+) -> None:
+    """An ID token that was asked for without `profile` names no account."""
+    assert messages.identity({"id_token": jwt(**id_token), "access_token": jwt(**access_token)}) == named
+
+
+def test_tokens_of_two_tenants_are_nobodys() -> None:
+    """Kept nowhere, and said without a token."""
+    body = {"access_token": jwt(tid="a"), "id_token": jwt(tid="b"), "refresh_token": "simtok-r"}
+    ended = messages.poll_result(messages.parse(200, json.dumps(body).encode()), NOW)
+
+    assert isinstance(ended, Ended)
+    assert ended.outcome is Reason.WRONG_TENANT
+    assert "two Microsoft 365 tenants" in ended.text
+    assert isinstance(
+        messages.poll_result(messages.parse(200, json.dumps(body | {"id_token": jwt(tid="A")}).encode()), NOW), Approved
+    )
 
 
 def test_what_is_shown_of_the_account_is_no_other_remote_text() -> None:

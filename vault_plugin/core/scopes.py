@@ -16,7 +16,9 @@ GRAPH: Final[Mapping[str, tuple[str, ...]]] = {
     "https://login.microsoftonline.us": ("https://graph.microsoft.us/", "https://dod-graph.microsoft.us/"),
     "https://login.partner.microsoftonline.cn": ("https://microsoftgraph.chinacloudapi.cn/",),
 }
-_EVERY_GRAPH: Final = tuple(address for addresses in GRAPH.values() for address in addresses)
+#: The name by which Microsoft knows Graph itself, in every cloud.
+_BY_ID: Final = "00000003-0000-0000-c000-000000000000/"
+_EVERY_GRAPH: Final = (*(address for addresses in GRAPH.values() for address in addresses), _BY_ID)
 
 #: Veeam Backup for Microsoft 365, "Authorization for restore, modern app-only authentication": one of each.
 DIRECTORY: Final = frozenset({"directory.read.all", "directory.readwrite.all", "directory.accessasuser.all"})
@@ -34,7 +36,7 @@ _HOLDS: Final[Mapping[str, frozenset[str]]] = {
 def is_veeams(scope: str, authority: str) -> bool:
     """Tell whether this is a choice that Veeam's page allows, in any order and case."""
     words = {_bare(word, GRAPH.get(authority, _EVERY_GRAPH)) for word in scope.split()}
-    permissions = words - {OFFLINE_ACCESS, "openid", "profile"}
+    permissions = words - OPENID - {OFFLINE_ACCESS}
     whole = OFFLINE_ACCESS in words and bool(permissions & DIRECTORY) and bool(permissions & USER)
     return whole and permissions <= DIRECTORY | USER
 
@@ -46,9 +48,9 @@ def asks_for_refresh(scope: str) -> bool:
 
 def withheld(asked: str, granted: str) -> tuple[str, ...]:
     """Return the words that were asked for and aren't among what was granted; nothing if nothing was said."""
-    given = {_bare(word, _EVERY_GRAPH) for word in granted.split()}
+    given = {_bare(word, _EVERY_GRAPH) for word in granted.replace(",", " ").split()}
     given |= {held for word in given for held in _HOLDS.get(word, ())}
-    if not given:
+    if not given or any(word.endswith(".default") for word in given):
         return ()
     silent = OPENID | {OFFLINE_ACCESS}
     wanted = {_bare(word, _EVERY_GRAPH): word for word in asked.split()}
@@ -57,6 +59,10 @@ def withheld(asked: str, granted: str) -> tuple[str, ...]:
 
 
 def _bare(word: str, addresses: tuple[str, ...]) -> str:
-    """Return a scope without the address of Microsoft Graph, in the case in which scopes are compared."""
+    """Return a scope without the address of Microsoft Graph, in the case in which scopes are compared.
+
+    A resource whose own name ends in a slash is written with two (learn.microsoft.com, "Scopes and permissions").
+    """
     folded = word.casefold()
-    return next((folded.removeprefix(address) for address in addresses if folded.startswith(address)), folded)
+    bare = next((folded.removeprefix(address) for address in addresses if folded.startswith(address)), folded)
+    return bare.lstrip("/")

@@ -81,14 +81,14 @@ def seconds(value: object) -> timedelta | None:
 
 
 def identity(tokens: Mapping[str, Any]) -> tuple[str, str]:
-    """Return tenant id and account as the tokens say, unverified: they came over TLS from the authority itself."""
-    for name in ("id_token", "access_token"):
-        claims = claims_of(tokens.get(name))
-        tenant_id = claims.get("tid")
-        account = claims.get("preferred_username") or claims.get("upn") or claims.get("unique_name")
-        if isinstance(tenant_id, str) and tenant_id:
-            return tenant_id, _shown(account)
-    return "", ""
+    """Return tenant id and account as the tokens say, unverified: they came over TLS from the authority itself.
+
+    Each is taken from the first token that names it: an ID token that was asked for without `profile` names no account.
+    """
+    both = [claims_of(tokens.get(name)) for name in ("id_token", "access_token")]
+    tenant_id = next((claims["tid"] for claims in both if isinstance(claims.get("tid"), str) and claims["tid"]), "")
+    named = (_shown(claims.get(name)) for claims in both for name in ("preferred_username", "upn", "unique_name"))
+    return tenant_id, next(filter(None, named), "")
 
 
 def tenant_ids(tokens: Mapping[str, Any]) -> set[str]:

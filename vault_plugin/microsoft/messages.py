@@ -5,7 +5,7 @@ An answer is judged by its JSON ``error``, not by its status; empty and non-JSON
 
 import json
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from vault_plugin.core.credential import Assertion
 from vault_plugin.core.errors import AuthorizationServerError, AuthorizationServerUnavailable, ClientRejected, GrantRejected
@@ -58,6 +58,7 @@ NOT_MICROSOFT: Final = f"Something between this service and Microsoft answers in
 FAILING: Final = (
     f"See Microsoft's service health. If it is well, something between this service and Microsoft answers: {_REACH}"
 )
+MIXED: Final = "Microsoft's answer holds tokens of two Microsoft 365 tenants; none of them was kept"
 MOVED: Final = (
     "Nothing of that answer was kept. Check the tenant's organization, cloud and authority: vb365 tenant show NAME. If the "
     "organization's name belongs to another directory now, sign in again: vb365 sign-in NAME."
@@ -113,10 +114,7 @@ def poll_result(answer: Answer, now: datetime, scope: str = "") -> PollResult:
         AuthorizationServerUnavailable: no verdict; poll again.
     """
     if not answer.error and usable(answer.body.get("access_token")):
-        tokens = dict(answer.body)
-        tenant_id, account = identity(tokens)
-        held = assertion_of(tokens, now, signed_in_at=now, account=account, lacks=lacks(scope, tokens))
-        return Approved(held, tenant_id, account)
+        return _approved(dict(answer.body), now, scope)
     said: set[str | int] = {answer.error, *answer.codes}
     if said & PENDING:
         return Pending(retry_after=answer.retry_after)
@@ -135,6 +133,14 @@ def poll_result(answer: Answer, now: datetime, scope: str = "") -> PollResult:
     outcome = reasons.get(type(error).__name__, Reason.GRANT_REJECTED)
     spent = answer.error in SPENT and isinstance(error, GrantRejected) and _only(answer, BESIDE_SPENT)
     return Ended(outcome, str(error), error.remedy(), error.code, error.trace_id, spent=spent)
+
+
+def _approved(tokens: dict[str, Any], now: datetime, scope: str) -> Approved | Ended:
+    if len(tenant_ids(tokens)) > 1:
+        return Ended(Reason.WRONG_TENANT, MIXED, "Sign in again: vb365 sign-in NAME.")
+    tenant_id, account = identity(tokens)
+    held = assertion_of(tokens, now, signed_in_at=now, account=account, lacks=lacks(scope, tokens))
+    return Approved(held, tenant_id, account)
 
 
 def _only(answer: Answer, these: frozenset[str | int]) -> bool:

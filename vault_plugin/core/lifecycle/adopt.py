@@ -1,8 +1,9 @@
 """Handing an approved sign-in's grant over to the credential (DESIGN 7): the exchange is an attempt like any other."""
 
 import contextlib
+import json
 
-from vault_plugin.core.credential import Credential, Purpose, Rung
+from vault_plugin.core.credential import Assertion, Credential, Purpose, Rung, grant_is_dead
 from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import StoreError
 from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
@@ -11,6 +12,8 @@ from vault_plugin.core.lifecycle.identity import elsewhere, wrong_account
 from vault_plugin.core.lifecycle.sign_in import PATIENCE, end
 from vault_plugin.core.policy import Action, Do
 from vault_plugin.core.ports import World
+from vault_plugin.core.scopes import OFFLINE_ACCESS
+from vault_plugin.core.secret import Secret
 from vault_plugin.core.sign_in import SignIn, SignInState
 from vault_plugin.core.states import Event, Reason, State
 from vault_plugin.core.tenants import BOUND, bind, changed_fields
@@ -44,13 +47,28 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:
     if hold := _hold(world, name, sign_in, credential, seen):
         return Step(hold, credential)
     action = Action(Do.ATTEMPT, Reason.APPROVED, ladder=(Rung.EXCHANGE,), purpose=Purpose.SIGN_IN)
-    grant = Grant(sign_in.assertion, sign_in.binding, sign_in.id)
+    grant = Grant(_refreshable(sign_in, credential), sign_in.binding, sign_in.id)
     done = attempt(world, name, held.version, credential, action, grant)
     refused = done.error is not None and done.error.reason and done.credential.attempt is None
     if done.credential.sign_in_id == sign_in.id or (refused and _judged(done)):
         with contextlib.suppress(StoreError):  # the call was made: whoever comes again finds it adopted, and closes it
             _close(world, name, stored.version, sign_in, done.credential)
     return done
+
+
+def _refreshable(sign_in: SignIn, credential: Credential) -> Assertion | None:
+    """Return the sign-in's assertion, with the stored refresh token if it brought none and that is the same person's.
+
+    Nothing never replaces a stored token (DESIGN 7); but a grant that Microsoft has called dead isn't kept.
+    """
+    new, old = sign_in.assertion, credential.assertion
+    if new is None or old is None or new.refreshable or not old.refreshable or grant_is_dead(credential.last_error):
+        return new
+    if credential.binding != sign_in.binding or new.account.casefold() != old.account.casefold():
+        return new
+    kept = json.loads(old.json_text.reveal())["refresh_token"]
+    text = Secret(json.dumps({**json.loads(new.json_text.reveal()), "refresh_token": kept}))
+    return new.replace(json_text=text, refreshable=True, lacks=tuple(word for word in new.lacks if word != OFFLINE_ACCESS))
 
 
 def _over(world: World, name: str, sign_in: SignIn, credential: Credential) -> SignIn | None:

@@ -3,6 +3,7 @@
 from vault_plugin.core.credential import Credential
 from vault_plugin.core.errors import StoreError
 from vault_plugin.core.lifecycle.notes import Note
+from vault_plugin.core.names import is_tenant_id
 from vault_plugin.core.ports import Apart, Approved, Identity, World
 from vault_plugin.core.sign_in import SignIn
 from vault_plugin.core.states import Reason, State
@@ -23,9 +24,11 @@ def not_expected(world: World, name: str, sign_in: SignIn, answer: Approved) -> 
     now = world.clock.now()
     credential = world.store.read(Credential, name, patient=True).document
     bound = credential.binding if credential else None
-    known = bound.tenant_id if bound and bound.organization == sign_in.binding.organization else ""
-    if known and answer.tenant_id and known != answer.tenant_id:
-        text = "signed in to another Microsoft 365 tenant than before"
+    organization = sign_in.binding.organization
+    before = bound.tenant_id if bound and bound.organization == organization else ""
+    known = before or (organization if is_tenant_id(organization) else "")
+    if known and answer.tenant_id and known.casefold() != answer.tenant_id.casefold():
+        text = f"signed in to another Microsoft 365 tenant than {'before' if before else organization}"
         return sign_in.ended(Reason.WRONG_TENANT, now, text, f"Sign in again: vb365 sign-in {name}.")
     return elsewhere(world, name, sign_in, answer.tenant_id, answer.account)
 
