@@ -40,7 +40,9 @@ def credential_of(stored: Stored[Credential], now: datetime) -> Credential:
     """Return the credential that stands there, or an empty one; for a deleted one, what must not be written."""
     if stored.deleted:
         return DeletedCredential(since=now, version=stored.version)
-    return stored.document or Credential(since=now)
+    document = stored.document or Credential(since=now)
+    findings = document.findings.by(now)
+    return document if findings is document.findings else document.replace(findings=findings)
 
 
 def doubting(world: World, credential: Credential) -> Credential:
