@@ -107,10 +107,12 @@ class Memory:
             failing=credential.failing_since is not None,
         )
 
-    def clock_stepped(self, step: timedelta) -> None:
+    def clock_stepped(self, step: timedelta, now: datetime) -> None:
         """Note that what is stored is of a clock that was set since: by `step`, negative if back."""
         for name, planned in self.seen():
             self.update(name, set_back=max(planned.set_back - step, ZERO))
+        with self._lock:
+            self._facts = {server: facts.by(now) for server, facts in self._facts.items()}
 
     def turn(self, name: str, credential: Credential, now: datetime) -> datetime | None:
         """Return when this tenant's turn comes to probe its server; None unless that rejects everybody."""

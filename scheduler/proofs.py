@@ -20,9 +20,11 @@ from vault_plugin.core.lifecycle.attempt import Step
 from vault_plugin.core.lifecycle.gather import credential_of
 from vault_plugin.core.lifecycle.prove import examine, found_dead
 from vault_plugin.core.names import is_name
+from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.ports import World
 from vault_plugin.core.proofs import Found, Proofs, Shown, Verdict
 from vault_plugin.core.states import State
+from vault_plugin.core.timing import by_clock
 from vault_plugin.vault.mailbox import A_ROUND, Mailbox
 
 log = structlog.get_logger()
@@ -64,6 +66,8 @@ class Proving:
         self._leads = leads
         self._servers: dict[str, Proofs] = defaultdict(Proofs)
         self._under_way: set[str] = set()
+        #: Dead tokens of which the times don't tell it any more, as they were seen.
+        self._unnoted: dict[str, Planned] = {}
         self._lock = threading.Lock()
 
     # --- reasons to doubt --------------------------------------------------------------------------------------------
@@ -88,7 +92,45 @@ class Proving:
         old, new, binding = done.before, done.credential.pair, done.credential.binding
         if old is not None and new is not None and binding is not None:
             log.warning("session_lost", tenant=name, server=binding.server)
-            self._doubt(binding.server, new.issued_at, old.issued_at)
+            self._doubt(binding.server, new.issued_at, self._issued(name, done.credential.generation - 1, old))
+
+    def clock_stepped(self, step: timedelta) -> None:
+        """Move along with the wall clock. What a loss that lies in the future by now made due is noted as dead by itself."""
+        if step >= timedelta(0):
+            return
+        now = self._world.clock.now()
+        with self._lock:
+            for proofs in self._servers.values():
+                proofs.set_back(-step)
+        for name, planned in self._memory.seen():
+            lost = self._memory.facts(planned.server).lost_before
+            if lost is not None and lost > now and planned.issued_at is not None and planned.issued_at < lost:
+                self._unnoted[name] = planned
+        self._timers.at(now, "note-dead", self._note_all, PROOFS)
+
+    def _note_all(self) -> None:
+        while self._unnoted:
+            self._note_dead(*self._unnoted.popitem())
+
+    def _note_dead(self, name: str, lost: Planned, *, first: bool = False) -> None:
+        """Note that this token is dead where the times don't tell it, and have it replaced."""
+        try:
+            if not self._is_dead(lost):
+                credential = credential_of(self._world.store.read(Credential, name), self._world.clock.now())
+                if credential.generation != lost.generation:
+                    return  # it was replaced meanwhile
+                found_dead(self._world, name, credential, None)
+                self._rotations.load(name)
+        except StoreError as error:
+            self._not_noted(lost.server, name, error)
+            return
+        self._rotations.poke(name, first=first)
+        self._publisher.tell(name)
+
+    def _not_noted(self, server: str, name: str, error: StoreError) -> None:
+        log.warning("death_not_stored", tenant=name, reason=error.reason, error=str(error))
+        with self._lock:
+            self._servers[server].again(name, self._world.clock.now(), self._world.clock.monotonic())
 
     def _doubt(self, server: str, before: datetime, witness: datetime) -> None:
         with self._lock:
@@ -179,7 +221,7 @@ class Proving:
         try:
             credential = credential_of(self._world.store.read(Credential, name), self._world.clock.now())
             if credential.pair is not None:
-                token = Shown(name, credential.pair.issued_at)
+                token = Shown(name, self._issued(name, credential.generation, credential.pair))
             verdict = examine(self._world, name, credential)
         except StoreError as error:
             log.warning("not_proved", tenant=name, reason=error.reason, error=str(error))
@@ -201,9 +243,7 @@ class Proving:
             found_dead(self._world, name, credential, found.lost_before)
             self._rotations.load(name)
         except StoreError as error:
-            log.warning("death_not_stored", tenant=name, reason=error.reason, error=str(error))
-            with self._lock:
-                self._servers[server].again(name, self._world.clock.now(), self._world.clock.monotonic())
+            self._not_noted(server, name, error)
             return
         log.warning("token_dead", tenant=name, server=server)
         self._rotations.poke(name, first=True)
@@ -211,27 +251,42 @@ class Proving:
         if found.lost_before is None:
             return
         log.warning("sessions_lost", server=server, before=found.lost_before.isoformat())
-        lost = [each for each, planned in self._memory.seen() if planned.server == server and self._is_dead(planned)]
-        for each in lost:
-            if each != name:
-                self._rotations.poke(each, first=each in found.reported)
-                self._publisher.tell(each)
+        now, others = (
+            self._world.clock.now(),
+            [each for each in self._memory.seen() if each[0] != name and each[1].server == server],
+        )
+        for each, planned in sorted(others, key=lambda other: not self._is_dead(other[1])):  # these need no write
+            issued = _issued(planned, now)
+            if self._is_dead(planned) or (issued is not None and issued < found.lost_before):
+                self._note_dead(each, planned, first=each in found.reported)
 
     def _shown(self, server: str) -> list[Shown]:
         """Return this server's published tokens that aren't known to be dead."""
         now = self._world.clock.now()
         return [
-            Shown(name, planned.issued_at)
+            Shown(name, issued)
             for name, planned in self._memory.seen()
             if planned.server == server
-            and planned.issued_at is not None
+            and (issued := _issued(planned, now)) is not None
             and planned.expires_at is not None
-            and planned.expires_at > now
+            and planned.expires_at - planned.set_back > now
             and planned.state is not State.REVOKED
             and (planned.published < 0 or planned.published >= planned.generation)
             and not self._is_dead(planned)
         ]
 
+    def _issued(self, name: str, generation: int, pair: TokenPair) -> datetime:
+        """Return when this pair was issued, by the clock as it is now."""
+        planned = self._memory.get(name)
+        set_back = planned.set_back if planned.generation == generation else timedelta(0)
+        return by_clock(pair.issued_at, pair.expires_at, set_back, self._world.clock.now())
+
     def _is_dead(self, planned: Planned) -> bool:
         lost = self._memory.facts(planned.server).by(self._world.clock.now()).lost_before
         return planned.dead or (lost is not None and planned.issued_at is not None and planned.issued_at < lost)
+
+
+def _issued(planned: Planned, now: datetime) -> datetime | None:
+    if planned.issued_at is None or planned.expires_at is None:
+        return None
+    return by_clock(planned.issued_at, planned.expires_at, planned.set_back, now)

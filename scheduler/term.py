@@ -158,7 +158,8 @@ class Term:
     def clock_stepped(self, step: timedelta) -> None:
         """Move along with the wall clock."""
         self.timers.shift(step)
-        self._memory.clock_stepped(step)
+        self._proving.clock_stepped(step)
+        self._memory.clock_stepped(step, self._world.clock.now())
         if self._swept_at is not None:
             for name in self._memory.names():
                 self._rotations.poke(name)

@@ -31,9 +31,14 @@ class Pair:
         return self.expires_at - self.issued_at
 
     @property
+    def doubted(self) -> bool:
+        """Tell whether the refresh token may be spent, or may be presented by somebody else."""
+        return self.doubtful or self.restored
+
+    @property
     def refresh_goes_last(self) -> bool:
         """Tell whether every other rung goes before a refresh."""
-        return self.doubtful or self.restored or self.refused_at is not None
+        return self.doubted or self.refused_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ class Record:
         old = self.attempt
         if old is not None and old.rung is Rung.REFRESH and not old.climbed:
             self.pair = replace(self.pair, doubtful=True)
+        if self.pair.doubted and attempt.rung is Rung.REFRESH:
+            self.pair = replace(self.pair, presented=True)
         self.state, self.attempt = State.ROTATING, attempt
         if veeam_call:
             self.calls = (*self.calls, now)[-CALLS_KEPT:]

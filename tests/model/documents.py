@@ -129,12 +129,12 @@ def _facts(document: Document) -> Facts:
     )
 
 
-def first_credential(*, exchangeable: bool, refreshable: bool, idle: bool) -> Credential:
-    """Return an active credential of generation 1 that is due; or one that isn't, but whose assertion is idle.
+def first_credential(*, exchangeable: bool, refreshable: bool, idle: bool, hurried: bool = False) -> Credential:
+    """Return an active credential of generation 1 that is due, and late if `hurried`; or one that isn't, but whose assertion is idle.
 
     `exchangeable`: the Microsoft access token in the assertion is alive; `refreshable`: there is a refresh token in it.
     """
-    issued_at = BASE - (timedelta(minutes=5) if idle else timedelta(minutes=40))
+    issued_at = BASE - timedelta(minutes=5 if idle else 51 if hurried else 40)
     obtained_at = BASE - (timedelta(days=4) if idle else timedelta(hours=2))
     return Credential(
         write_id="sign-in",

@@ -39,7 +39,9 @@ class Moves:
     def start(self) -> State:
         """Return the first state: a stored, published pair, two replicas that know nothing yet."""
         variant, grant = self.variant, self.variant.grant
-        first = first_credential(exchangeable=grant == "alive", refreshable=grant != "dead", idle=variant.idle)
+        first = first_credential(
+            exchangeable=grant == "alive", refreshable=grant != "dead", idle=variant.idle, hurried=variant.hurried
+        )
         if variant.in_flight:
             first = refreshing(first)
         credential, token = self.documents.of(first), self.documents.of(first_token())

@@ -58,6 +58,7 @@ class Mutation:
 
 ALIVE: Final = Variant("reuse, assertion alive", budget=SMALL)
 ASLEEP: Final = Variant("reuse, assertion alive, Veeam silent", budget=SILENT)
+UNANSWERED: Final = Variant("reuse, assertion renewable, Microsoft silent", "reuse", "renewable", budget=SILENT)
 FORGETFUL: Final = Variant("reuse, assertion alive, Vault unclear", budget=UNCLEAR)
 AWAKE: Final = Variant(
     "reuse, assertion dead, no sleep before the call", "reuse", "dead", sleeps_before_call=False, budget=SMALL
@@ -148,12 +149,16 @@ def _restored_or_not(pair: TokenPair) -> bool:
     return pair.doubtful or pair.refused_at is not None
 
 
+def _in_a_hurry(credential: Credential, now: Any, facts: Any, **_: Any) -> Any:
+    return _wanted(credential, now, facts, hurried=True)
+
+
 def _cheapest_first(credential: Credential, now: Any, facts: Any) -> Any:
     held = credential.replace(pair=credential.pair.replace(doubtful=False)) if credential.pair else credential
     return tuple(sorted(_full_ladder(held, now, facts), key=list(Rung).index))
 
 
-_full_ladder, _refused, _judge = ladder.full_ladder, TokenPair.refused, verdicts.judge
+_full_ladder, _wanted, _refused, _judge = ladder.full_ladder, ladder.wanted, TokenPair.refused, verdicts.judge
 
 MUTATIONS: Final = (
     Mutation("read back the write id before any verdict", KvStore, "_lost", _lost_without_looking, FORGETFUL, "lost"),
@@ -164,6 +169,7 @@ MUTATIONS: Final = (
     Mutation("log out only what an exchange began", attempt, "_useless", _of_another_session, ALIVE, "shown"),
     Mutation("take over by a new session first", ladder, "taken_over", _cheapest_first, ALIVE, "V3"),
     Mutation("a doubtful refresh stays last after a lost answer", ladder, "full_ladder", _cheapest_first, ASLEEP, "V3"),
+    Mutation("a doubtful refresh goes first only when it hurries", ladder, "wanted", _in_a_hurry, UNANSWERED, "V3"),
     Mutation(
         "take over only what was seen unchanged for the lease",
         gather,

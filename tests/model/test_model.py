@@ -24,8 +24,8 @@ explored = cache(explore)
 
 def left_over(variant: Variant) -> set[str]:
     """Return the violations that remain in this variant."""
-    if variant.grant_lives:
-        return set()
+    if variant.grant_lives:  # a silent Microsoft makes it as good as dead once it hurries
+        return ASLEEP if variant.hurried and variant.sleeps_before_call else set()
     twice = variant.others and variant.budget.deadlines > 1
     return (ASLEEP if variant.sleeps_before_call else set()) | (CONFIRMED[variant.reuse] if twice else set())
 
@@ -39,7 +39,7 @@ def _checked(variant: Variant, at_least: int) -> Explored:
 
 @pytest.mark.parametrize("variant", LADDER, ids=str)
 def test_no_order_of_calls_crashes_pauses_and_lost_answers_breaks_a_rule(variant: Variant) -> None:
-    """While the grant lives nothing breaks; else only what needs Veeam to know our fencing."""
+    """While the grant lives, and there is time, nothing breaks; else only what needs Veeam to know our fencing."""
     _checked(variant, at_least=4_000)
 
 

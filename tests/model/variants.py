@@ -46,6 +46,8 @@ class Variant:
     strict: bool = False
     #: The pair isn't due and its refresh token was rejected; the assertion is idle: a keep-alive is next.
     idle: bool = False
+    #: Less than half of the overlap is left.
+    hurried: bool = False
     #: Tokens are published, by whoever rotated and by the sweep.
     publishes: bool = False
     budget: Budget = field(default_factory=Budget)
@@ -70,13 +72,15 @@ TWICE_REFUSED: Final = Budget(crashes=0, silences=0, unclear=0, deadlines=2)
 
 
 def _ladder(reuse: str) -> tuple[Variant, ...]:
-    dead = f"{reuse:6} assertion dead"
+    dead, late = f"{reuse:6} assertion dead", f"{reuse:6} assertion renewable, it hurries"
     awake, others = f"{dead}, no sleep before the call", f"{dead}, others accepted"
     died, silent = TWICE_REFUSED._replace(crashes=1), TWICE_REFUSED._replace(silences=1)
     return (
         Variant(f"{reuse:6} assertion alive, Veeam silent", reuse, budget=SILENT),
         Variant(f"{reuse:6} assertion alive, Vault unclear", reuse, budget=UNCLEAR),
         Variant(f"{reuse:6} assertion renewable, Microsoft silent", reuse, "renewable", budget=SMALL),
+        Variant(f"{late}, Microsoft silent", reuse, "renewable", hurried=True, budget=SILENT),
+        Variant(f"{late}, no sleep", reuse, "renewable", sleeps_before_call=False, hurried=True, budget=SILENT),
         Variant(f"{dead}, Veeam silent", reuse, "dead", budget=SILENT),
         Variant(f"{dead}, Vault unclear", reuse, "dead", budget=UNCLEAR),
         Variant(f"{awake}, Veeam silent", reuse, "dead", sleeps_before_call=False, budget=SILENT),

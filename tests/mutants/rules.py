@@ -16,6 +16,8 @@ ANSWERS: Final = ("tests/scenarios/test_poll_answers.py",)
 CODES: Final = ("tests/scenarios/test_codes.py",)
 WHOLE: Final = ("tests/unit/test_whole_answers.py",)
 RECOVERED: Final = ("tests/scenarios/test_recovered.py",)
+SILENT: Final = ("tests/scenarios/test_silent_microsoft.py",)
+CLOCK: Final = ("tests/scenarios/test_clock_and_losses.py",)
 REFUSALS: Final = ("tests/scenarios/test_refusals.py",)
 ATTEMPT, ADOPT = "vault_plugin/core/lifecycle/attempt.py", "vault_plugin/core/lifecycle/adopt.py"
 
@@ -177,7 +179,7 @@ RULES: Final = (
     ),
     Mutant(
         "a pair made for another server is dropped when a grant is adopted",
-        ATTEMPT, "pair=current.pair if same else None", "pair=current.pair", GUARDS,
+        "vault_plugin/core/lifecycle/grant.py", "pair=current.pair if same else None", "pair=current.pair", GUARDS,
     ),
     Mutant(
         "a renewal asks for the scope that was signed in for",
@@ -267,6 +269,31 @@ RULES: Final = (
     Mutant(
         "by how much the clock was set back is known for as long as the pair stands",
         "scheduler/planned.py", "set_back=max(planned.set_back - step, ZERO)", "set_back=ZERO", LEADING,
+    ),
+    Mutant(
+        "a doubted refresh token is presented one time before a silent Microsoft",
+        "vault_plugin/core/ladder.py", "return not pair.presented if pair.doubted", "return True if pair.doubted", SILENT,
+    ),
+    Mutant(
+        "a call that nobody looked at doesn't use it up",
+        ATTEMPT, "current if looked_at(error) else", "current if True else", SILENT,
+    ),
+    Mutant(
+        "a refresh that was refused in an earlier attempt makes the others' tokens doubtful",
+        ATTEMPT, "refused = pair is not None and pair.refused_at", "refused = bool(run.attempt.rejections) and pair and pair.refused_at",
+        SILENT,
+    ),
+    Mutant(
+        "a pair is as old as the clock that was set back makes it",
+        "vault_plugin/core/timing.py", "at = issued_at - set_back", "at = issued_at", ("tests/unit/test_planned.py",),
+    ),
+    Mutant(
+        "a clock that nobody saw being set hides no loss",
+        "vault_plugin/core/timing.py", "return at if at <= now else", "return at if True else", CLOCK,
+    ),
+    Mutant(
+        "a loss that was found is not forgotten when the clock is set back",
+        "scheduler/term.py", "self._proving.clock_stepped(step)", "pass", CLOCK,
     ),
 )  # fmt: skip
 

@@ -92,6 +92,6 @@ class DirectVeeam:
         request = Request(method, url, {}, {**FORM, **headers}, urlencode(form).encode())
         try:
             answer = self._wire(self._app, request)
-        except Unreachable:
-            raise BackupServerUnavailable("no answer", reason="Timeout") from None
+        except Unreachable as error:
+            raise BackupServerUnavailable("no answer", reason="Timeout", sent=error.sent) from None
         return parse(answer.status, answer.body, answer.headers, datetime.now(UTC))

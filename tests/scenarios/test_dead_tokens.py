@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.scenarios.stage import Scene
+from tests.scenarios.stage import ORGANIZATION, Scene
 from tests.scenarios.term import MINUTE, PlayedTerm
 from tests.simulators.http import Fault, Response
 from vault_plugin.core.credential import Rung
@@ -141,3 +141,32 @@ def test_a_gateway_without_its_server_ends_no_doubt(played: PlayedTerm, answer: 
         token = played.stands(Token, name)
         assert token is not None
         assert played.veeam.accepts(token.access_token.reveal()), name
+
+
+def test_a_blocked_ones_next_try_is_told(scene: Scene) -> None:
+    """It isn't the lane that it waits for."""
+    scene.signed_in()
+    scene.veeam.revoke_all()
+    dead(scene)
+    scene.veeam.sick = True
+    scene.rotate()
+    assert scene.credential().state is State.BLOCKED
+    assert "UTC at the soonest" in scene.status().text
+
+
+def test_a_dead_token_that_only_a_person_can_replace_says_so(scene: Scene) -> None:
+    """Neither a lane nor Microsoft is waited for."""
+    scene.signed_in()
+    scene.veeam.revoke_all()
+    scene.microsoft.revoke(ORGANIZATION, 50173)
+    dead(scene)
+    scene.clock.advance(timedelta(hours=1))
+    scene.rotate()
+    scene.refused_again()
+
+    assert scene.credential().state is State.NEEDS_SIGN_IN
+    told = scene.status()
+    assert told.text.startswith("VB365 doesn't know this token any more")
+    assert "only a sign-in replaces it" in told.text
+    assert "new session" not in told.text
+    assert "vb365 sign-in acme" in told.remedy

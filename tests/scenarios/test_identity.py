@@ -244,3 +244,28 @@ def test_another_organization_in_the_spec_forgets_the_id(scene: Scene) -> None:
 
     assert second.state is State.ACTIVE
     assert second.findings.organization_id not in ("", first)
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_an_exchange_by_the_old_name_that_is_refused_tells_the_new_one(scene: Scene, *, active: bool) -> None:
+    """Blocked, or by a sign-in while the pair still works: what Veeam says doesn't hide what is known to be the cause."""
+    scene.signed_in()
+    scene.veeam.renamed[ORGANIZATION] = RENAMED
+    proved_again(scene)
+    scene.veeam.organizations.discard(ORGANIZATION)
+    if active:
+        scene.approved("r2")
+        scene.complete()
+        assert scene.credential().state is State.ACTIVE
+    else:
+        scene.veeam.revoke_all()
+        scene.clock.advance(timedelta(days=1))
+        scene.rotate()
+        assert scene.credential().reason is Reason.REJECTED_BY_VEEAM
+    told = scene.status()
+    assert RENAMED in told.text
+    assert "the assertion" in told.text
+    assert "--organization" in told.remedy
+
+    scene.specs.tenants["acme"] = scene.specs.tenants["acme"].replace(organization=RENAMED)
+    assert "vb365 tenant set" not in scene.status().remedy, "it was done"

@@ -41,7 +41,7 @@ def test_a_keep_alive_that_is_told_to_wait_leaves_the_pairs_rotation_where_it_wa
 
 def test_a_renewal_that_is_told_to_wait_waits_and_is_made_then(played: PlayedTerm) -> None:
     """The refresh token may be in use, so that the first rung is Microsoft's: the pause binds it."""
-    held = played.credential("acme", age=50 * MINUTE, grant_age=2 * HOUR)
+    held = played.credential("acme", age=42 * MINUTE, grant_age=2 * HOUR)
     assert isinstance(held.pair, TokenPair)
     played.write("acme", held.replace(pair=held.pair.replace(doubtful=True)))
 

@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 from scheduler.planned import Memory
 from vault_plugin.core.credential import Attempt, Credential, Rung
+from vault_plugin.core.findings import Findings
 from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.policy import View
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.states import State
 from vault_plugin.core.tenants import Binding, TenantSpec
-from vault_plugin.core.timing import Policy
+from vault_plugin.core.timing import Policy, by_clock
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -25,8 +26,8 @@ def test_a_clock_that_is_set_back_makes_what_is_stored_due_earlier() -> None:
     """The pair was issued by a clock that was ahead: it ends earlier than it says. The next pair is by the right clock."""
     memory = Memory()
     memory.saw("acme", held(), timedelta(0))
-    memory.clock_stepped(-25 * MINUTE)
-    memory.clock_stepped(5 * MINUTE)
+    memory.clock_stepped(-25 * MINUTE, NOW)
+    memory.clock_stepped(5 * MINUTE, NOW)
     assert memory.get("acme").set_back == 20 * MINUTE
 
     tenant, policy = TenantSpec(server="vbr"), Policy()
@@ -59,3 +60,25 @@ def test_a_servers_facts_are_folded_as_credentials_are_seen() -> None:
 
     assert memory.facts("vbr").accepted_at == NOW
     assert memory.facts("other").old_alive_after(Rung.REFRESH) is None
+
+
+def test_what_seems_to_come_from_the_future_is_as_old_as_it_can_be() -> None:
+    """Nobody noted the step."""
+    ends = NOW + 60 * MINUTE
+    assert by_clock(NOW, ends, 20 * MINUTE, NOW) == NOW - 20 * MINUTE
+    assert by_clock(NOW, ends, timedelta(0), NOW) == NOW
+    assert by_clock(NOW, ends, timedelta(0), NOW - 10 * MINUTE) == NOW - 70 * MINUTE
+
+
+def test_what_was_found_in_the_future_was_found_before_the_clock_was_set_back() -> None:
+    """The token is dead now; that all sessions were lost is noted elsewhere by then. A memory forgets it, too."""
+    found = Findings(dead=1, dead_at=NOW, sessions_lost_at=NOW)
+    assert found.by(NOW) is found
+    earlier = NOW - MINUTE
+    assert found.by(earlier) == Findings(dead=1, dead_at=earlier)
+    assert found.found_dead(2, earlier, earlier).sessions_lost_at == earlier
+
+    memory = Memory()
+    memory.saw("acme", held().replace(findings=found), timedelta(0))
+    memory.clock_stepped(-MINUTE, earlier)
+    assert memory.facts("vbr").lost_before is None

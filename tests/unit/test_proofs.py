@@ -181,3 +181,13 @@ def test_a_death_that_couldnt_be_noted_is_proved_once_more() -> None:
     assert server.proofs.next(server.tokens, START) is None
     server.now += AGAIN_AFTER
     assert len(server.run()) == 2
+
+
+def test_what_was_noted_before_the_clock_was_set_back_is_moved_along() -> None:
+    """Else what is issued by the right clock would seem to be of before, and what is found would lie in the future."""
+    server = Server(*"ab", dead="a")
+    server.proofs.doubt(NOON + MINUTE * 60, NOON + MINUTE * 60, START)
+    server.proofs.report("a", NOON + MINUTE * 60, START)
+    server.proofs.set_back(MINUTE * 60 + timedelta(seconds=90))
+    assert server.run() == [Found(dead=True)], "b was issued since: it would have been asked first, and said that all is well"
+    assert server.asked == ["a"]

@@ -346,7 +346,12 @@ LAST, FIRST = (Rung.REASSERT, Rung.REFRESH), (Rung.REFRESH, Rung.REASSERT)
             LAST,
             id="presented, and it errs on",
         ),
-        pytest.param(credential(pair(doubtful=True), **SILENT), True, LAST, id="somebody may still sleep on it"),
+        pytest.param(credential(pair(doubtful=True), **SILENT), True, FIRST, id="somebody may sleep on it, and it hurries"),
+        pytest.param(credential(pair(doubtful=True), **SILENT), False, LAST, id="somebody may sleep on it"),
+        pytest.param(credential(pair(doubtful=True), failures=ERRED, **SILENT), False, LAST, id="and Microsoft errs"),
+        pytest.param(
+            credential(pair(doubtful=True, presented=True), **SILENT), True, LAST, id="somebody may sleep on it, presented"
+        ),
         pytest.param(
             credential(fresh=True, renewal_begun_at=NOW + MINUTE), True, (Rung.EXCHANGE, *LAST), id="the assertion lives"
         ),
@@ -368,3 +373,29 @@ def test_that_it_was_presented_is_recorded_before_it_is() -> None:
             begun = credential(pair(restored=restored)).started(entry, NOW, veeam_call=True).pair
             assert begun is not None
             assert begun.presented is (presented and restored)
+
+
+def test_so_is_that_of_any_that_is_doubted_and_it_is_taken_back_where_nobody_looked_at_it() -> None:
+    """Unless it was presented before this attempt."""
+    entry = Attempt(
+        id="a1", instance="me:1", ladder=(Rung.REFRESH,), generation=1, before=State.ACTIVE, before_since=NOW, started_at=NOW,
+        deadline=NOW + MINUTE,
+    )  # fmt: skip
+    for before in (pair(doubtful=True), pair(doubtful=True, presented=True), pair(restored=True)):
+        begun = credential(before).started(entry, NOW, veeam_call=True)
+        assert begun.pair is not None
+        assert begun.pair.presented
+        assert begun.not_presented(before).pair == before
+
+
+def test_who_takes_over_a_refresh_by_another_rung_presents_nothing() -> None:
+    """The one time is yet to come, unless the refresh that was taken over was it."""
+    entry = Attempt(
+        id="a1", instance="me:1", ladder=(Rung.REFRESH, Rung.REASSERT), generation=1, before=State.ACTIVE, before_since=NOW,
+        started_at=NOW, deadline=NOW + MINUTE,
+    )  # fmt: skip
+    onward = entry.replace(id="a2", ladder=(Rung.REASSERT, Rung.REFRESH))
+    for doubted in (False, True):
+        taken = credential(pair(doubtful=doubted)).started(entry, NOW, veeam_call=True).started(onward, NOW, veeam_call=False)
+        assert taken.pair is not None
+        assert (taken.pair.doubtful, taken.pair.presented) == (True, doubted)

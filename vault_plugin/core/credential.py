@@ -193,10 +193,15 @@ class Credential(Document):
         old, pair = self.attempt, self.pair
         if old and pair and old.rung is Rung.REFRESH and not old.climbed:
             pair = pair.replace(doubtful=True)
-        if pair and pair.restored and attempt.rung is Rung.REFRESH:
+        if pair and pair.doubted and attempt.rung is Rung.REFRESH:
             pair = pair.replace(presented=True)
         renewal = self.renewal_begun_at if veeam_call else now
         return moved.replace(attempt=attempt, calls=calls, pair=pair, renewal_begun_at=renewal)
+
+    def not_presented(self, before: TokenPair | None) -> "Credential":
+        """Take back that a doubted refresh token was presented, unless it was in the pair of before: nobody looked at it."""
+        earlier = before is not None and before.presented
+        return self if earlier or self.pair is None else self.replace(pair=self.pair.replace(presented=False))
 
     def accepted(self, pair: TokenPair, *, session: str, reason: Reason, now: datetime) -> "Credential":
         """Store the pair that Veeam gave. The attempt ends, whoever's entry stands there."""

@@ -51,7 +51,14 @@ class Findings(Part):
             organization_id="", organization_name="", unproved=None, dead=0, dead_at=None, sessions_lost_at=None
         )
 
+    def by(self, now: datetime) -> Self:
+        """Return the findings as they are now. What lies in the future was noted before the clock was set back."""
+        dead, lost = (at is not None and at > now for at in (self.dead_at, self.sessions_lost_at))
+        if not dead and not lost:
+            return self
+        return self.replace(dead_at=now if dead else self.dead_at, sessions_lost_at=None if lost else self.sessions_lost_at)
+
     def found_dead(self, generation: int, now: datetime, lost_before: datetime | None) -> Self:
         """Note that a published token is dead, and if it is the second one, until when sessions were lost."""
-        lost = max((at for at in (self.sessions_lost_at, lost_before) if at is not None), default=None)
+        lost = max((at for at in (self.by(now).sessions_lost_at, lost_before) if at is not None), default=None)
         return self.replace(dead=max(self.dead, generation), dead_at=now, sessions_lost_at=lost)

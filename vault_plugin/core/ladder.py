@@ -56,14 +56,14 @@ def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried
     """Return the rungs to try now; `hurried`: less than half of the overlap is left.
 
     Then a rung whose last three answers were errors without a verdict lets the next one try first. So does Microsoft if it
-    gives no answer and the refresh token was refused before; or, one time, if that comes from a snapshot, perhaps.
+    gives no answer and the refresh token was refused before; or, one time, if that is doubted.
     """
     pair, rungs = credential.pair, full_ladder(credential, now, facts)
     if not hurried or not rungs:
         return rungs
     if stuck(credential, facts) and {failure.rung for failure in credential.failures} == {rungs[0]}:
         onward = (*rungs[1:], rungs[0])
-        once = pair is not None and pair.presented  # what may come from a snapshot goes first one time, for whatever reason
+        once = pair is not None and pair.presented  # what is doubted goes first one time, for whatever reason
         return tuple(sorted(onward, key=lambda rung: rung is Rung.REFRESH)) if once else onward
     if pair is not None and rungs[0] is Rung.REASSERT and _silent(credential) and _may_go_first(pair):
         return (Rung.REFRESH, *(rung for rung in rungs if rung is not Rung.REFRESH))
@@ -71,9 +71,7 @@ def wanted(credential: Credential, now: datetime, facts: ServerFacts, *, hurried
 
 
 def _may_go_first(pair: TokenPair) -> bool:
-    if pair.restored:
-        return not pair.presented
-    return pair.refused_at is not None and not pair.doubtful
+    return not pair.presented if pair.doubted else pair.refused_at is not None
 
 
 def _silent(credential: Credential) -> bool:

@@ -22,13 +22,13 @@ class TokenPair(Part):
     accepted_before: Timestamp | None = None
     #: The refusal counts: it was repeated later, and the server accepted somebody else meanwhile (DESIGN 5.2).
     confirmed: bool = False
-    #: The pair comes from a snapshot, perhaps: a newer one may have been given since. Whether its refresh token was then
-    #: presented because Microsoft gave no answer: that is done once.
+    #: The pair comes from a snapshot, perhaps: a newer one may have been given since.
     restored: bool = False
-    presented: bool = False
-    #: An attempt to refresh it was taken over with its outcome unknown: somebody may still sleep on the refresh token, so
-    #: every other rung goes first until a new pair stands, whatever becomes of the attempt that took over.
+    #: An attempt to refresh it was taken over with its outcome unknown: somebody may still sleep on the refresh token. Or
+    #: its access token was found dead. Every other rung goes first until a new pair stands, whatever becomes of this attempt.
     doubtful: bool = False
+    #: Though doubted, the refresh token was presented: before a silent Microsoft that is done once.
+    presented: bool = False
 
     @property
     def life(self) -> timedelta:
@@ -36,9 +36,14 @@ class TokenPair(Part):
         return self.expires_at - self.issued_at
 
     @property
+    def doubted(self) -> bool:
+        """Tell whether the refresh token may be spent, or may be presented by somebody else."""
+        return self.doubtful or self.restored
+
+    @property
     def refresh_goes_last(self) -> bool:
         """Tell whether every other rung goes before a refresh: it was refused, or may kill what somebody else holds."""
-        return self.doubtful or self.restored or self.refused_at is not None
+        return self.doubted or self.refused_at is not None
 
     def refused(self, now: datetime, policy: Policy, accepted_at: datetime | None) -> "TokenPair":
         """Note a refusal of the refresh token; `accepted_at`: when the server accepted anything of another tenant last."""

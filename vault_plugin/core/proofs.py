@@ -36,7 +36,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Shown:
-    """A token that consumers read now."""
+    """A token that consumers read now, and when it was issued by the clock as it is now."""
 
     name: str
     issued_at: datetime
@@ -84,6 +84,12 @@ class Proofs:
         old = self._doubt
         self._doubt = replace(old, before=max(old.before, before), began=now) if old else _Doubt(before, witness, now)
         self._not_before = timedelta(0)
+
+    def set_back(self, by: timedelta) -> None:
+        """Note that the wall clock was set back: what was noted before is of a clock that was ahead."""
+        self._reports = {name: (since, at - by) for name, (since, at) in self._reports.items()}
+        if self._doubt is not None:
+            self._doubt = replace(self._doubt, before=self._doubt.before - by, witness=self._doubt.witness - by)
 
     def room_for(self, name: str, now: timedelta) -> bool:
         """Tell whether this tenant's report may be taken: it lies while its turn is further away than a window."""

@@ -99,6 +99,15 @@ def lasts(until: datetime, wait: timedelta, now: datetime) -> bool:
     return ZERO < until - now <= wait
 
 
+def by_clock(issued_at: datetime, expires_at: datetime, set_back: timedelta, now: datetime) -> datetime:
+    """Return when a pair was issued by the clock as it is now, which was set back by so much since.
+
+    What seems to come from the future all the same was issued before a step that nobody noted: it is as old as it can be.
+    """
+    at = issued_at - set_back
+    return at if at <= now else now - (expires_at - issued_at)
+
+
 def call_timeout(configured: timedelta, expires_at: datetime | None, now: datetime) -> timedelta:
     """Return the total timeout of a call: at most a quarter of the remaining life while that is positive, at least 1 s."""
     if expires_at is None or expires_at <= now:

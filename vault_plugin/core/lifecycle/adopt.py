@@ -6,8 +6,9 @@ import json
 from vault_plugin.core.credential import Assertion, Credential, Purpose, Rung, grant_is_dead
 from vault_plugin.core.deleted import is_deleted
 from vault_plugin.core.errors import StoreError
-from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
+from vault_plugin.core.lifecycle.attempt import Step, attempt
 from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, anew, credential_of, refusal, unchanged_for
+from vault_plugin.core.lifecycle.grant import Grant
 from vault_plugin.core.lifecycle.identity import elsewhere, wrong_account
 from vault_plugin.core.lifecycle.sign_in import PATIENCE, end
 from vault_plugin.core.policy import Action, Do

@@ -31,13 +31,14 @@ from vault_plugin.core.errors import (
     StoreUnavailable,
 )
 from vault_plugin.core.lifecycle.gather import facts_of
+from vault_plugin.core.lifecycle.grant import Grant, adopted
 from vault_plugin.core.lifecycle.latest import offer
-from vault_plugin.core.lifecycle.verdicts import VERDICTS, WHEN_WELL, buries, confirmed, failure_of, judge
+from vault_plugin.core.lifecycle.verdicts import VERDICTS, WHEN_WELL, buries, confirmed, failure_of, judge, looked_at
 from vault_plugin.core.pair import TokenPair
 from vault_plugin.core.policy import Action
 from vault_plugin.core.ports import TokenAnswer, World
 from vault_plugin.core.states import Event, Reason, State
-from vault_plugin.core.tenants import Binding, ServerSpec
+from vault_plugin.core.tenants import ServerSpec
 from vault_plugin.core.timing import call_timeout
 
 Change = Callable[[Credential], Credential | None]
@@ -60,19 +61,10 @@ class Step:
     elsewhere: bool = False
     #: The superseded pair's session was ended at Veeam.
     logged_out: bool = False
-    #: A refresh was refused earlier in this attempt.
+    #: A new session was begun where the refresh of the one before was refused, in this attempt or in an earlier one.
     refused: bool = False
     #: The pair that stood before the attempt.
     before: TokenPair | None = None
-
-
-@dataclass(frozen=True)
-class Grant:
-    """With what a rung is tried: the stored assertion, or the one of a sign-in that waits to be adopted."""
-
-    assertion: Assertion | None
-    binding: Binding
-    sign_in_id: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +74,8 @@ class Run:
     name: str
     version: int
     credential: Credential
+    #: The pair as it stood before the entry was written.
+    before: TokenPair | None
     attempt: Attempt
     grant: Grant
     server: ServerSpec
@@ -136,7 +130,7 @@ def _begin(world: World, name: str, version: int, credential: Credential, action
     boot_deadline = world.clock.boottime() + lease
     started = credential.started(entry, now, veeam_call=to_veeam)
     version = world.store.write(name, started, cas=version, give_up_after=lease - timeout)
-    return Run(name, version, started, entry, grant, server, timeout, boot_deadline)
+    return Run(name, version, started, credential.pair, entry, grant, server, timeout, boot_deadline)
 
 
 def _in_time(world: World, run: Run) -> bool:
@@ -177,17 +171,23 @@ def _paired(world: World, run: Run, action: Action, answer: TokenAnswer, sent_at
         if current.state is State.REVOKED or current.generation > entry.generation:
             return None
         if signed_in:
-            current = _adopted(current, run.grant)
+            current = adopted(current, run.grant)
         return current.accepted(pair, session=session, reason=reason, now=world.clock.now())
 
     stands, stored = offer(world, run.name, run.version, run.credential, change)
     if stored:
-        refused = any(failure.rung is Rung.REFRESH for failure in entry.rejections)
-        return Step(action, stands, called=rung, refused=refused, before=run.credential.pair)
+        return Step(action, stands, called=rung, refused=_began_anew(run), before=run.before)
     useless = _useless(rung, session, stands)
     if useless:
         _logout(world, run, pair)
     return Step(action, stands, called=rung, superseded=True, logged_out=useless)
+
+
+def _began_anew(run: Run) -> bool:
+    """Tell whether this is a new session at the server that had refused the refresh of the one before."""
+    pair, bound = run.before, run.credential.binding
+    refused = pair is not None and pair.refused_at is not None and run.attempt.rung is not Rung.REFRESH
+    return refused and bound is not None and bound.server == run.grant.binding.server
 
 
 def _known(run: Run, current: Credential) -> Credential:
@@ -201,21 +201,6 @@ def _useless(rung: Rung, session: str, current: Credential) -> bool:
     A refresh's session is the one that consumers' tokens are of, though another may be stored by now.
     """
     return rung is not Rung.REFRESH and session != current.session
-
-
-def _adopted(current: Credential, grant: Grant) -> Credential:
-    """Put a sign-in's grant in the place of the old one. A pair that was made for another server goes with it."""
-    old = current.binding
-    same = old is not None and old.token_for == grant.binding.token_for
-    return current.replace(
-        assertion=grant.assertion,
-        binding=grant.binding,
-        sign_in_id=grant.sign_in_id,
-        pair=current.pair if same else None,
-        rejected=current.rejected if same else None,
-        disproved=current.disproved if same else 0,
-        findings=current.findings if same else current.findings.elsewhere(),
-    )
 
 
 def _logout(world: World, run: Run, pair: TokenPair) -> None:
@@ -262,7 +247,8 @@ def _failed(world: World, run: Run, action: Action, error: AuthorizationServerEr
             return None
         if not failure.verdict:
             passing = unsure or (error.retryable and error.remedy() == error.default_remedy)
-            return current.deferred(failure, Reason.RETRYING, now, passing=passing)
+            stands = current if looked_at(error) else current.not_presented(run.before)
+            return stands.deferred(failure, Reason.RETRYING, now, passing=passing)
         return _rejected(world, run, current, failure)
 
     return _settled(world, run, action, change, error)
@@ -279,7 +265,7 @@ def _rejected(world: World, run: Run, current: Credential, failure: Failure) -> 
         return current.replace(attempt=entry.replace(ladder=rest, climbed=True, rejections=rejections))
     works = entry.before is State.ACTIVE and entry.purpose is not Purpose.ROTATION
     if entry.purpose is Purpose.SIGN_IN and (not works or buries(current, run.grant.binding)):
-        current = _adopted(current, run.grant)  # nothing better is stored: the new grant is tried again
+        current = adopted(current, run.grant)  # nothing better is stored: the new grant is tried again
     if failure.rung in AT_VEEAM and not works:
         current = current.rejected_again(now)
     judged = judge(run.name, rejections, entry, current, facts, now)

@@ -40,15 +40,24 @@ def credential_of(stored: Stored[Credential], now: datetime) -> Credential:
     """Return the credential that stands there, or an empty one; for a deleted one, what must not be written."""
     if stored.deleted:
         return DeletedCredential(since=now, version=stored.version)
-    return stored.document or Credential(since=now)
+    document = stored.document or Credential(since=now)
+    findings = document.findings.by(now)
+    return document if findings is document.findings else document.replace(findings=findings)
 
 
 def doubting(world: World, credential: Credential) -> Credential:
-    """Return the credential with a pair that may come from a restored snapshot marked so (DESIGN 5.3)."""
-    pair, before = credential.pair, world.doubts_before()
-    if pair is None or pair.restored or before is None or not pair.issued_at < before <= world.clock.now():
+    """Return the credential with a pair whose refresh token is to be doubted marked so (DESIGN 5.3, 6).
+
+    It may come from a restored snapshot; or its session was lost with all others of its server.
+    """
+    pair, before, now = credential.pair, world.doubts_before(), world.clock.now()
+    if pair is None:
         return credential
-    return credential.replace(pair=pair.replace(restored=True))
+    if not pair.restored and before is not None and pair.issued_at < before <= now:
+        pair = pair.replace(restored=True)
+    if not pair.doubtful and facts_of(world, credential).dead_since(credential) is not None:
+        pair = pair.replace(doubtful=True)
+    return credential if pair is credential.pair else credential.replace(pair=pair)
 
 
 def anew(world: World, name: str) -> Credential:

@@ -1,8 +1,11 @@
 """What an operator is told beside the state and its reason: less was granted than was asked for, or a form that is doubtful."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from vault_plugin.core.credential import Credential
+from vault_plugin.core.credential import Credential, Rung
+from vault_plugin.core.lifecycle.doubts import said_of_refresh
+from vault_plugin.core.names import is_tenant_id
 from vault_plugin.core.organizations import is_alias, trouble
 from vault_plugin.core.policy import View
 from vault_plugin.core.published import SignInStatus, Status
@@ -13,6 +16,11 @@ from vault_plugin.core.tenants import Allowed, Binding, bind
 
 #: Sign-ins that got tokens of Microsoft's.
 GRANTED = (None, Reason.SIGNED_IN, Reason.REJECTED_BY_VEEAM)
+
+RENAMED = "VB365 calls this organization {} now; it is the same one by its id"
+_RENAMED_REMEDY = (
+    "Refreshing goes on. A new session may need the new name: vb365 tenant set NAME --organization, then vb365 sign-in NAME."
+)
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,14 @@ def with_notes(status: Status, notes: tuple[Note, ...]) -> Status:
     return status.replace(text="; ".join(note.text for note in told if note.text), remedy=" ".join(remedies))
 
 
-def notes_of(view: View, allowed: Allowed) -> tuple[Note, ...]:
+def notes_of(view: View, allowed: Allowed, now: datetime) -> tuple[Note, ...]:
     """Return what is to be told beside this credential's state."""
     credential, tenant = view.credential, view.tenant
     if tenant is None or credential.state is State.REVOKED:
         return ()
     binding = bind(view.name, tenant)
     told = (*_granted(credential, binding.scope), *_form(credential, binding), *_scope(credential, binding, allowed))
-    return (*told, *_restored(credential), *_unproved(credential))
+    return (*_renamed(view), *told, Note(said_of_refresh(view, now), ""), *_unproved(credential))
 
 
 def less_granted(lacks: tuple[str, ...], scope: str, *, why: bool = False) -> tuple[Note, ...]:
@@ -101,14 +109,22 @@ def _scope(credential: Credential, binding: Binding, allowed: Allowed) -> tuple[
     return (Note(text, remedy, why=_waits(credential)),)
 
 
-def _restored(credential: Credential) -> tuple[Note, ...]:
-    """Return what is told of a refresh token that comes from a snapshot, perhaps."""
-    pair = credential.pair
-    if pair is None or not pair.restored:
-        return ()
-    what = "it was presented once, since Microsoft gave no answer" if pair.presented else "a new session goes first"
-    text = f"Vault was restored from a snapshot, or nobody led for a while: the refresh token may be spent; {what}"
-    return (Note(text, ""),)
+def renamed(credential: Credential) -> tuple[str, str] | None:
+    """Return what is told of an organization that VB365 calls by another name than the sign-in was for."""
+    bound, called = credential.binding, credential.findings.organization_name
+    if not bound or not called or is_tenant_id(bound.organization) or called.casefold() == bound.organization.casefold():
+        return None
+    return RENAMED.format(called), _RENAMED_REMEDY
+
+
+def _renamed(view: View) -> tuple[Note, ...]:
+    """Return why Veeam refuses a new session, perhaps: it is asked for by the organization's old name."""
+    credential, error = view.credential, view.credential.last_error
+    exchange = error is not None and error.rung is Rung.EXCHANGE and error.verdict == "TokenRejected"
+    refused = credential.reason is Reason.REJECTED_BY_VEEAM or exchange
+    everybody = credential.reason is Reason.SERVER_REJECTS_EVERYONE
+    told = renamed(credential) if refused and not everybody and not view.changed else None
+    return (Note(*told, why=True),) if told else ()
 
 
 def _unproved(credential: Credential) -> tuple[Note, ...]:

@@ -1,8 +1,9 @@
 """Rotation: one step at a time, each at most one irreversible call."""
 
 from vault_plugin.core.credential import AT_MICROSOFT, AT_VEEAM, Credential, Purpose, Rung
-from vault_plugin.core.lifecycle.attempt import Grant, Step, attempt
+from vault_plugin.core.lifecycle.attempt import Step, attempt
 from vault_plugin.core.lifecycle.gather import NOT_SEEN, Seen, credential_of, doubting, view_of
+from vault_plugin.core.lifecycle.grant import Grant
 from vault_plugin.core.policy import Action, Do, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.states import Event, Reason

@@ -8,12 +8,13 @@ from vault_plugin.core.credential import Credential, Failure, Rung
 from vault_plugin.core.deleted import said_of
 from vault_plugin.core.errors import AuthorizationServerUnavailable
 from vault_plugin.core.handled import Handled
+from vault_plugin.core.lifecycle.doubts import length, said_of_dead
 from vault_plugin.core.lifecycle.gather import view_of
 from vault_plugin.core.lifecycle.identity import shared
 from vault_plugin.core.lifecycle.latest import replaces_always, write_latest
-from vault_plugin.core.lifecycle.notes import Note, notes_of, of_sign_in, with_notes
+from vault_plugin.core.lifecycle.notes import Note, notes_of, of_sign_in, renamed, with_notes
 from vault_plugin.core.lifecycle.verdicts import REJECTS_EVERYONE
-from vault_plugin.core.names import fill, is_tenant_id
+from vault_plugin.core.names import fill
 from vault_plugin.core.policy import Action, Do, View, next_action
 from vault_plugin.core.ports import World
 from vault_plugin.core.published import LastError, RequestStatus, SignInStatus, Status
@@ -86,7 +87,7 @@ def write_status(  # noqa: PLR0913 - what is told, from where it is known
     status = status_of(view, next_action(view, now, world.policy), sign_in, now, world.policy, delay)
     if looked_at is not None:
         status = status.replace(proved_at=max(looked_at, status.proved_at or looked_at))
-    told = (*notes_of(view, world.allowed), *shared(world, name, credential))
+    told = (*notes_of(view, world.allowed, now), *shared(world, name, credential))
     notes = (*(_said(note, view) for note in told), Note(*beside))
     write_told(world, name, with_notes(status, notes))
 
@@ -122,14 +123,13 @@ def status_of(view: View, action: Action, sign_in: SignInSeen, now: datetime, po
         wrong = credential.disproved == credential.generation
         text, remedy = (DISPROVED, _DISPROVED_REMEDY) if wrong else (UNPROVED, _UNPROVED_REMEDY)
     if not (text or remedy or held) and pair and tenant and _too_slow(pair.life, view.reread, policy, late=kills):
-        every, live = _length(view.reread), _length(pair.life)
+        every, live = length(view.reread), length(pair.life)
         text = f"consumers that read every {every} may hold an expired token: tokens live {live}"
         remedy = TOO_SLOW
-    dead_at = view.facts.dead_since(credential)
     if not (text or remedy or held):
         text, remedy = _whose(credential)
-    if dead_at is not None and not held:
-        text = "; ".join(filter(None, (_said_of_dead(view, dead_at, delay), text)))
+    if not held:
+        text = "; ".join(filter(None, (said_of_dead(view, action, delay, now, policy), text)))
     return Status(
         tenant=view.name,
         server=server,
@@ -184,25 +184,12 @@ TOO_SLOW = (
 
 
 UNVERIFIED = "the token is not verified: VB365 knows it, but doesn't say which organization it is for"
-RENAMED = "VB365 calls this organization {} now; it is the same one by its id"
-_RENAMED_REMEDY = (
-    "Refreshing goes on. A new session may need the new name: vb365 tenant set NAME --organization, then vb365 sign-in NAME."
-)
-
-
-def _said_of_dead(view: View, dead_at: datetime, delay: timedelta) -> str:
-    """Say that the token is dead, how that is known, and about when it is replaced."""
-    alone = view.credential.findings.dead == view.credential.generation and view.facts.lost_before is None
-    whose = "VB365 doesn't know this token any more" if alone else "VB365 has lost its sessions: two tenants' tokens were dead"
-    wait = f"about {_length(delay)} from now" if delay > ZERO else "as soon as its server's lane has a place"
-    return f"{whose} ({dead_at:%H:%M:%S} UTC); it is replaced by a new session, {wait}"
 
 
 def _whose(credential: Credential) -> tuple[str, str]:
     """Return what an operator should know of the organization that the token is for, and what to do about it."""
-    bound, called = credential.binding, credential.findings.organization_name
-    if bound and called and not is_tenant_id(bound.organization) and called.casefold() != bound.organization.casefold():
-        return RENAMED.format(called), _RENAMED_REMEDY
+    if called := renamed(credential):
+        return called
     unverified = credential.pair is not None and credential.findings.unverified >= credential.proved > 0
     return (UNVERIFIED, "") if unverified else ("", "")
 
@@ -210,11 +197,6 @@ def _whose(credential: Credential) -> tuple[str, str]:
 def _too_slow(life: timedelta, reread: timedelta, policy: Policy, *, late: bool) -> bool:
     """Tell whether re-reading alone is too slow, even where a rotation takes no time."""
     return budget_left(life, reread, policy, late=late) + policy.margin < ZERO
-
-
-def _length(value: timedelta) -> str:
-    total = value.total_seconds()
-    return f"{total / 60:.0f} min" if total >= 120 else f"{total:.0f} s"  # noqa: PLR2004 - two minutes
 
 
 def _fate(alive: bool | None) -> str:  # noqa: FBT001 - three answers of one question

@@ -40,6 +40,11 @@ def failure_of(error: AuthorizationServerError | BackupServerError, rung: Rung, 
     )
 
 
+def looked_at(error: Error) -> bool:
+    """Tell whether what was sent may have been looked at: not where nothing left us, nor where it was one call too many."""
+    return error.reason != THROTTLED and (not isinstance(error, BackupServerUnavailable) or error.sent)
+
+
 REJECTS_EVERYONE = (
     "It rejects every tenant: look at the VB365 server itself (its REST service, its certificate, tenant authentication). "
     "It is probed once a minute, and everything goes on by itself when it accepts again."
