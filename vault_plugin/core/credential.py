@@ -238,21 +238,16 @@ class Credential(Document):
             if before is State.NEEDS_SIGN_IN or (passing and (before is State.BLOCKED or grant_is_dead(told))):
                 shown = told
                 reason = reason if before is State.ACTIVE else entry.before_reason
-        moved = self._moved(Event.DEFERRED, reason, now)
+        moved = self._moved(Event.DEFERRED, reason, now)._failing(failure, now)._tried("Failed", failure.text, now)
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if failure.answered else self.failures
-        return (
-            moved._failing(failure, now)
-            ._tried("Failed", failure.text, now)
-            .replace(attempt=None, failures=failures, last_error=shown, tried_at=now)
-        )
+        return moved.replace(attempt=None, failures=failures, last_error=shown, tried_at=now)
 
     def concluded(self, event: Event, reason: Reason, failure: Failure | None, now: datetime) -> "Credential":
         """End the attempt with a verdict (`GRANT_REJECTED`, `REFUSED`) or, for a keep-alive, without a new pair."""
         text = failure.text if failure else ""
-        moved = self._moved(event, reason, now)
         refused = event is Event.REFUSED and failure is not None
+        moved = self._moved(event, reason, now)._failing(failure if refused else None, now)
         failures = (*self.failures, failure)[-FAILURES_KEPT:] if refused else ()
-        moved = moved._failing(failure, now) if refused else moved
         answered = moved._tried if event is Event.DEFERRED else moved._answered
         return answered("Failed" if failure else "Done", text, now).replace(attempt=None, failures=failures, last_error=failure)
 
