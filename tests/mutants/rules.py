@@ -43,8 +43,8 @@ RULES: Final = (
         "vault_plugin/core/policy.py", "if pair is not None and last < pair.expires_at:", "if False:", REFUSALS,
     ),
     Mutant(
-        "from v7 on a bare message isn't Veeam's",
-        "vault_plugin/veeam/forms.py", "if answer.bare else Form.FRONT", "if True else Form.FRONT", ("tests/unit/test_veeam_words.py",),
+        "from v7 on a bare message of somebody else isn't Veeam's",
+        "vault_plugin/veeam/forms.py", "if answer.bare or REFUSAL.search(message) else Form.FRONT", "if True else Form.FRONT", ("tests/unit/test_veeam_words.py",),
     ),
     Mutant(
         "a page in its place doesn't say that a server is back",
