@@ -22,6 +22,11 @@ Options = Iterable[tuple[int, int, int | bytes]]
 #: So long an address has before the next is tried beside it (RFC 8305 section 8: 250 ms).
 STAGGER: Final = 0.25
 
+#: So long an address that answered and then opened no TLS is tried after the others of its name.
+SHUNNED_FOR: Final = 60.0
+
+#: Until when each such address is, by host and port.
+_shunned: dict[tuple[str, int], float] = {}
 _lookups: dict[tuple[str, int], Future[list[Address]]] = {}
 _lock = threading.Lock()
 
@@ -114,11 +119,24 @@ def dial(addresses: Sequence[Address], by: float, source: tuple[str, int] | None
     raise refused
 
 
+def shun(peer: tuple[str, int]) -> None:
+    """Try this address last for a while: it accepts connections and can't be talked to, so that it would win each time."""
+    now = time.monotonic()
+    for other, until in list(_shunned.items()):
+        if until <= now:
+            _shunned.pop(other, None)
+    _shunned[peer] = now + SHUNNED_FOR
+
+
+def _is_shunned(address: Address) -> bool:
+    return _shunned.get(address[4][:2], 0) > time.monotonic()
+
+
 def _in_turn(addresses: Sequence[Address]) -> list[Address]:
-    """Return the addresses in their order, families in turn (RFC 8305 section 4)."""
+    """Return the addresses in their order, families in turn (RFC 8305 section 4), and those last that are shunned."""
     families = list(dict.fromkeys(address[0] for address in addresses))
     kinds = [[address for address in addresses if address[0] == family] for family in families]
-    return [address for address in chain.from_iterable(zip_longest(*kinds)) if address is not None]
+    return sorted((address for address in chain.from_iterable(zip_longest(*kinds)) if address is not None), key=_is_shunned)
 
 
 def _begun(address: Address, source: tuple[str, int] | None, options: Options) -> socket.socket:

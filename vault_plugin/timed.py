@@ -16,17 +16,18 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
 from vault_plugin import calls, contexts
 from vault_plugin.answering import Timed
 from vault_plugin.calls import Stage
-from vault_plugin.dialing import addresses_of, dial
+from vault_plugin.dialing import addresses_of, dial, shun
 
 
 class _Connection(HTTPConnection):
     response_class = Timed
     _by = 0.0
+    _peer = ("", 0)
 
     def connect(self) -> None:
         """Connect by one time for all of it, and never later than the request may be sent."""
@@ -34,7 +35,12 @@ class _Connection(HTTPConnection):
         if self.proxy is not None:
             call.proxy = f"{self.proxy.host}:{self.proxy.port}"
         self._by = min(time.monotonic() + self._seconds, call.send_by)
-        super().connect()
+        try:
+            super().connect()
+        except (OSError, HTTPError):
+            if call.stage is Stage.TLS and self.proxy is None:
+                shun(self._peer)
+            raise
         self._check()
 
     def _new_conn(self) -> socket.socket:
@@ -56,6 +62,7 @@ class _Connection(HTTPConnection):
             raise NewConnectionError(self, "no connection") from error
         call.stage = Stage.TLS if self.proxy is None else Stage.PROXY
         made.settimeout(max(self._by - time.monotonic(), 0.001))
+        self._peer = made.getpeername()[:2]
         return made
 
     def _tunnel(self) -> None:

@@ -17,6 +17,10 @@ PROXY_REMEDY: Final = (
     "Look at the proxy that HTTPS_PROXY (or HTTP_PROXY, ALL_PROXY) names in the service's environment; NO_PROXY excepts hosts."
 )
 SIGN_IN_REMEDY: Final = "Give user and password in HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT); NO_PROXY excepts hosts."
+THROUGH: Final = (
+    "The proxy opened a way there, and may have broken it or answered itself: let it pass this host unopened, or see that its "
+    "own CA is trusted. HTTPS_PROXY names it; NO_PROXY excepts hosts."
+)
 TLS_REMEDY: Final = "Check the proxy's address in HTTPS_PROXY: http:// and https:// differ. Trust its CA by VB365_CA_BUNDLE."
 WANTS_SIGN_IN: Final = 407
 UNUSABLE_PROXY: Final = (
@@ -107,6 +111,13 @@ def _proxy(failure: Failure) -> Told:
 
 
 def _tls(failure: Failure) -> Told:
+    text, reason, remedy = _no_tls(failure)
+    if not failure.call.proxy:
+        return text, reason, remedy
+    return f"through the proxy ({failure.call.proxy}): {text}", reason, f"{remedy} {THROUGH}".strip()
+
+
+def _no_tls(failure: Failure) -> Told:
     if (trouble := tls.trouble_of(failure.error)) is not None:
         return trouble.text, trouble.reason, trouble.remedy
     if failure.late:

@@ -7,6 +7,7 @@ head, its body, and every pause between two bytes.
 """
 
 import http.client
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from vault_plugin.timed import TimedAdapter
 from vault_plugin.unanswered import Failure, told
 from vault_plugin.unanswered import NoAnswer as NoAnswer  # noqa: PLC0414 - whoever sends over the wire catches it
 
+#: The class of the statuses that say so.
+SUCCESS: Final = 2
 LARGEST: Final = 2 * 1024 * 1024
 #: What a call may come to grief over, by whichever of the libraries below it.
 FAILURES: Final = (
@@ -113,6 +116,27 @@ class Incoming:
         """Return the rest of the body."""
         return b"".join(iter(self.read, b""))
 
+    def kept(self) -> bytes:
+        """Return the rest of the body, also where its end never came, if it is a success that came whole nevertheless.
+
+        What it holds can't be asked for again: a device code is spent, a refresh token is dead.
+        """
+        came: list[bytes] = []
+        try:
+            came.extend(iter(self.read, b""))
+        except FAILURES:
+            if self.status // 100 != SUCCESS or not _is_object(b"".join(came)):
+                raise
+        return b"".join(came)
+
+
+def _is_object(content: bytes) -> bool:
+    """Tell whether this is a JSON object from its first to its last byte."""
+    try:
+        return isinstance(json.loads(content), dict)
+    except (ValueError, RecursionError):
+        return False
+
 
 @contextmanager
 def exchange(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
@@ -173,4 +197,4 @@ def send(  # noqa: PLR0913 - the parts of one HTTP request, by keyword
         session, method, url, data=data, headers=headers, verify=verify, connect=connect, answer=total - connect, owner=owner
     )
     with asked as incoming:
-        return Reply(incoming.status, incoming.headers, incoming.whole())
+        return Reply(incoming.status, incoming.headers, incoming.kept())

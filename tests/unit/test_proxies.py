@@ -220,10 +220,31 @@ def test_a_proxy_that_speaks_tls_works(trust: str, authority: Authority, monkeyp
     assert proxy.tunnels == [f"localhost:{server.port}"]
 
 
-def test_what_stands_behind_the_proxy_is_not_the_proxys_trouble(
+@pytest.mark.parametrize(
+    "after", [[None], [b"HTTP/1.1 400 Bad Request\r\n\r\n"], [60.0]], ids=["hangs up", "garbage", "silence"]
+)
+def test_a_way_that_the_proxy_opens_and_breaks_is_told_with_the_proxy(
+    after: list[bytes | float | None],
+    serve: Callable[..., RawServer],
+    microsoft: RawServer,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody can tell which of the two it was."""
+    monkeypatch.setattr("vault_plugin.microsoft.client.CONNECT_TIMEOUT", 1.0)
+    proxy = serve(lambda _: [b"HTTP/1.1 200 Connection established\r\n\r\n", *after])
+    monkeypatch.setenv("HTTPS_PROXY", with_password(proxy.url))
+    told = trouble(microsoft, authority)
+
+    assert told.reason in ("TlsFailed", "ConnectTimeout", "ConnectionFailed")
+    assert f"through the proxy (127.0.0.1:{proxy.port}): " in str(told)
+    assert "Nothing to do" not in told.remedy()
+
+
+def test_what_stands_behind_the_proxy_is_told_with_the_proxy(
     microsoft: RawServer, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A certificate that isn't trusted, through a tunnel that works."""
+    """A certificate that isn't trusted, through a tunnel that works: the proxy may have shown its own."""
     proxy = TunnelProxy()
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     assert isinstance(poll(microsoft, authority), Approved)
@@ -233,3 +254,5 @@ def test_what_stands_behind_the_proxy_is_not_the_proxys_trouble(
     proxy.close()
 
     assert (caught.value.reason, caught.value.sent) == ("CertificateNotTrusted", False)
+    assert "through the proxy" in str(caught.value)
+    assert "its own CA is trusted" in caught.value.remedy()

@@ -77,3 +77,67 @@ def test_veeams_client_gives_up_a_dripping_answer(dripping: Dripping, authority:
 
     assert time.monotonic() - begun < ENOUGH
     assert caught.value.reason == "Timeout"
+
+
+# --- what came whole is kept, though its end never came ---------------------------------------------------------------
+
+TOKENS = b'{"access_token": "simtok-a", "expires_in": 3599}'
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(TOKENS), TOKENS)
+LONGER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(TOKENS) + 2, TOKENS)
+ENDLESS = {
+    "no last chunk": CHUNKED,
+    "half a last chunk": CHUNKED + b"0\r\n",
+    "a longer length": LONGER,
+    "no length": b"HTTP/1.1 200 OK\r\n\r\n" + TOKENS,
+    "201": LONGER.replace(b"200 OK", b"201 Created"),
+}
+LOST = {
+    "half the object": LONGER[:-3],
+    "half of it in a chunk": CHUNKED[:-6],
+    "more than an object": LONGER + b"x",
+    "no object": LONGER.replace(TOKENS, b"[" + b" " * (len(TOKENS) - 2) + b"]"),
+    "an error": LONGER.replace(b"200 OK", b"502 Bad Gateway"),
+}
+
+
+def once(authority: Authority, content: bytes, *, stays: bool) -> wire.Reply:
+    """Ask a server that answers so, and then hangs up or is silent."""
+    listener, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            raw, _ = listener.accept()
+            with authority.shared_context.wrap_socket(raw, server_side=True) as client:
+                read_request(client.makefile("rb"))
+                client.sendall(content)
+                over.wait(10 if stays else 0)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        return wire.send(
+            wire.Session(), "POST", url, data={"a": "b"}, verify=str(authority.ca_file), connect=0.5, total=1.5, owner="acme"
+        )
+    finally:
+        over.set()
+        thread.join()
+        listener.close()
+
+
+@pytest.mark.parametrize("stays", [True, False])
+@pytest.mark.parametrize("content", ENDLESS.values(), ids=ENDLESS)
+def test_a_success_that_came_whole_is_kept_though_its_end_never_came(
+    authority: Authority, content: bytes, *, stays: bool
+) -> None:
+    """Its tokens can't be asked for again."""
+    assert once(authority, content, stays=stays).content == TOKENS
+
+
+@pytest.mark.parametrize("content", LOST.values(), ids=LOST)
+def test_what_did_not_come_whole_is_not_taken(authority: Authority, content: bytes) -> None:
+    """Half an object, another kind of value, or an error whose end is missing says nothing."""
+    with pytest.raises(wire.NoAnswer) as caught:
+        once(authority, content, stays=False)
+
+    assert caught.value.sent

@@ -127,6 +127,23 @@ def test_addresses_that_refuse_cost_nothing(authority: Authority, monkeypatch: p
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("says", [[None], [b"not TLS\r\n\r\n"], [60.0]], ids=["hangs up", "speaks no TLS", "hangs"])
+def test_an_address_that_opens_no_tls_is_tried_last_the_next_time(
+    says: list[bytes | float | None], authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the first to connect, so that it would win each time though another one is well."""
+    sick, well = RawServer(lambda _: says), RawServer(lambda _: [answer(BODY)], authority.shared_context)
+    resolved_to(monkeypatch, [("127.0.0.1", sick.port), ("127.0.0.1", well.port)])
+    with pytest.raises(wire.NoAnswer) as caught:
+        ask(well.url, authority)
+    again = ask(well.url, authority)
+    sick.close()
+    well.close()
+
+    assert not caught.value.sent
+    assert again.content == BODY
+
+
 def test_dead_addresses_only_are_one_time_for_all(
     dead: tuple[str, int], authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
