@@ -72,15 +72,14 @@ TWICE_REFUSED: Final = Budget(crashes=0, silences=0, unclear=0, deadlines=2)
 
 
 def _ladder(reuse: str) -> tuple[Variant, ...]:
-    dead, late = f"{reuse:6} assertion dead", f"{reuse:6} assertion renewable, it hurries"
+    dead = f"{reuse:6} assertion dead"
     awake, others = f"{dead}, no sleep before the call", f"{dead}, others accepted"
     died, silent = TWICE_REFUSED._replace(crashes=1), TWICE_REFUSED._replace(silences=1)
     return (
         Variant(f"{reuse:6} assertion alive, Veeam silent", reuse, budget=SILENT),
         Variant(f"{reuse:6} assertion alive, Vault unclear", reuse, budget=UNCLEAR),
         Variant(f"{reuse:6} assertion renewable, Microsoft silent", reuse, "renewable", budget=SMALL),
-        Variant(f"{late}, Microsoft silent", reuse, "renewable", hurried=True, budget=SILENT),
-        Variant(f"{late}, no sleep", reuse, "renewable", sleeps_before_call=False, hurried=True, budget=SILENT),
+        *(_late(reuse) if reuse == "reuse" else ()),
         Variant(f"{dead}, Veeam silent", reuse, "dead", budget=SILENT),
         Variant(f"{dead}, Vault unclear", reuse, "dead", budget=UNCLEAR),
         Variant(f"{awake}, Veeam silent", reuse, "dead", sleeps_before_call=False, budget=SILENT),
@@ -92,10 +91,20 @@ def _ladder(reuse: str) -> tuple[Variant, ...]:
     )
 
 
+def _late(reuse: str) -> tuple[Variant, ...]:
+    """Return what goes on when less than half of the overlap is left. The two stricter servers take minutes each."""
+    late = f"{reuse:6} assertion renewable, it hurries"
+    return (
+        Variant(f"{late}, Microsoft silent", reuse, "renewable", hurried=True, budget=SILENT),
+        Variant(f"{late}, no sleep", reuse, "renewable", sleeps_before_call=False, hurried=True, budget=SILENT),
+    )
+
+
 def _large(reuse: str) -> tuple[Variant, ...]:
     """Return the research's budget: everything at once."""
     awake = f"{reuse:6} assertion dead, no sleep before the call, all at once"
     return (
+        *(_late(reuse) if reuse != "reuse" else ()),
         Variant(f"{reuse:6} assertion alive, all at once", reuse),
         Variant(f"{reuse:6} assertion renewable, Microsoft silent", reuse, "renewable", budget=SILENT),
         Variant(f"{reuse:6} assertion dead, all at once", reuse, "dead", others=True),
