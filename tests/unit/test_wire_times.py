@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulators.raw import Asked, RawServer, Says, answer
 from tests.simulators.tls import Authority
-from vault_plugin import answering, wire
+from vault_plugin import answering, dialing, wire
 from vault_plugin.core.ports import Approved
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.tenants import Binding
@@ -132,6 +132,8 @@ def test_an_address_that_opens_no_tls_is_tried_last_the_next_time(
     says: list[bytes | float | None], authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the first to connect, so that it would win each time though another one is well."""
+    monkeypatch.setattr(dialing, "_shunned", {})  # another test's port may have been this one
+    monkeypatch.setattr(dialing, "STAGGER", 5.0)
     sick, well = RawServer(lambda _: says), RawServer(lambda _: [answer(BODY)], authority.shared_context)
     resolved_to(monkeypatch, [("127.0.0.1", sick.port), ("127.0.0.1", well.port)])
     with pytest.raises(wire.NoAnswer) as caught:
