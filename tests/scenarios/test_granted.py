@@ -245,6 +245,32 @@ def test_what_isnt_kept_of_an_earlier_sign_in(scene: Scene) -> None:
     assert _refresh_token(scene) is None
 
 
+@pytest.mark.parametrize("account", ["", "alice@contoso"])
+def test_a_refresh_token_is_kept_only_where_the_tokens_name_the_same_person(scene: Scene, account: str) -> None:
+    """Two whom no token names may be two persons; a tenant id is the same in any case."""
+    scene.veeam.wants_refresh_token = False
+    scene.signed_in()
+    kept = _refresh_token(scene)
+    held = scene.store.read(Credential, "acme")
+    assert held.document is not None
+    assert held.document.binding is not None
+    assert held.document.assertion is not None
+    known = held.document.binding.tenant_id
+    bound = held.document.binding.replace(tenant_id=known.upper() if account else known)
+    named = held.document.assertion.replace(account=account.upper())
+    scene.store.write("acme", held.document.replace(binding=bound, assertion=named), cas=held.version)
+    less(scene, refresh_token=None)
+    scene.approved("r2")
+    stored = scene.store.read(SignIn, "acme")
+    assert stored.document is not None
+    assert stored.document.assertion is not None
+    nobody = stored.document.replace(assertion=stored.document.assertion.replace(account=account))
+    scene.store.write("acme", nobody, cas=stored.version)
+    scene.complete()
+
+    assert _refresh_token(scene) == (kept if account else None)
+
+
 def _refresh_token(scene: Scene) -> object:
     held = scene.credential().assertion
     assert held is not None

@@ -80,6 +80,8 @@ def test_an_answer_without_a_usable_access_token_is_none(token: object) -> None:
     [
         {"scope": None},
         {"scope": ["User.Read"]},
+        {"scope": ""},
+        {"scope": " "},
         {"foci": None},
         {"refresh_token": None, "id_token": None, "scope": None, "foci": None},
     ],
@@ -222,6 +224,8 @@ def test_no_refresh_token_is_noticed(more: dict[str, Any]) -> None:
         ("User.Read offline_access", "00000003-0000-0000-c000-000000000000/User.Read", ()),
         ("User.Read offline_access", "https://graph.microsoft.com//User.Read", ()),
         ("User.Read offline_access", "https://graph.microsoft.com/.default", ()),
+        ("User.Read api://x/y offline_access", "api://x//.default", ("User.Read",)),
+        ("User.Read api://x/y offline_access", "https://graph.microsoft.com/.default", ("api://x/y",)),
         ("Directory.Read.All User.Read", "User.Read,Directory.Read.All", ()),
         ("Directory.Read.All User.Read", "User.Read,Mail.Read", ("Directory.Read.All",)),
     ],
@@ -249,6 +253,7 @@ def test_a_renewal_tells_anew_what_is_granted() -> None:
 
     assert next_one(NEW).lacks == less.lacks
     assert next_one(NEW | {"scope": None}).lacks == less.lacks
+    assert next_one(NEW | {"scope": ""}).lacks == less.lacks
     assert next_one(NEW | {"scope": STORED["scope"]}).lacks == ()
 
 

@@ -50,12 +50,19 @@ def withheld(asked: str, granted: str) -> tuple[str, ...]:
     """Return the words that were asked for and aren't among what was granted; nothing if nothing was said."""
     given = {_bare(word, _EVERY_GRAPH) for word in granted.replace(",", " ").split()}
     given |= {held for word in given for held in _HOLDS.get(word, ())}
-    if not given or any(word.endswith(".default") for word in given):
+    if not given:
         return ()
+    whole = {_resource(word) for word in given if word.rpartition("/")[2] == ".default"}
     silent = OPENID | {OFFLINE_ACCESS}
     wanted = {_bare(word, _EVERY_GRAPH): word for word in asked.split()}
     # `.default` is never granted by its name: it stands for whatever was consented to.
-    return tuple(word for bare, word in wanted.items() if bare not in given | silent and not bare.endswith(".default"))
+    named = {bare: word for bare, word in wanted.items() if bare not in given | silent and not bare.endswith(".default")}
+    return tuple(word for bare, word in named.items() if _resource(bare) not in whole)
+
+
+def _resource(bare: str) -> str:
+    """Return whose permission a scope is: an empty text for Microsoft Graph. Its `.default` stands for all of them."""
+    return bare.rpartition("/")[0].rstrip("/")
 
 
 def _bare(word: str, addresses: tuple[str, ...]) -> str:
@@ -64,5 +71,4 @@ def _bare(word: str, addresses: tuple[str, ...]) -> str:
     A resource whose own name ends in a slash is written with two (learn.microsoft.com, "Scopes and permissions").
     """
     folded = word.casefold()
-    bare = next((folded.removeprefix(address) for address in addresses if folded.startswith(address)), folded)
-    return bare.lstrip("/")
+    return next((folded.removeprefix(address).lstrip("/") for address in addresses if folded.startswith(address)), folded)

@@ -31,8 +31,9 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     taken = {name: value for name, value in new.items() if (usable(value) if name in TOKENS else value is not None)}
     if seconds(taken.get("expires_in")) is None:
         taken.pop("expires_in", None)
-    if not isinstance(taken.get("scope", ""), str):
-        del taken["scope"]
+    said = taken.pop("scope", None)
+    if isinstance(said, str) and said.strip():  # RFC 6749, section 5.1: else nothing was said of it
+        taken["scope"] = said
     return {**old, **taken}
 
 

@@ -12,7 +12,7 @@ from vault_plugin.core.lifecycle.grant import Grant
 from vault_plugin.core.lifecycle.identity import elsewhere, wrong_account
 from vault_plugin.core.lifecycle.sign_in import PATIENCE, end
 from vault_plugin.core.policy import Action, Do
-from vault_plugin.core.ports import World
+from vault_plugin.core.ports import Identity, World
 from vault_plugin.core.scopes import OFFLINE_ACCESS
 from vault_plugin.core.secret import Secret
 from vault_plugin.core.sign_in import SignIn, SignInState
@@ -60,12 +60,17 @@ def adopt(world: World, name: str, seen: Seen = NOT_SEEN) -> Step | None:
 def _refreshable(sign_in: SignIn, credential: Credential) -> Assertion | None:
     """Return the sign-in's assertion, with the stored refresh token if it brought none and that is the same person's.
 
-    Nothing never replaces a stored token (DESIGN 7); but a grant that Microsoft has called dead isn't kept.
+    Nothing never replaces a stored token (DESIGN 7); but a grant that Microsoft has called dead isn't kept, nor one of whom
+    no token names: nobody knows that it is the same person's.
     """
     new, old = sign_in.assertion, credential.assertion
     if new is None or old is None or new.refreshable or not old.refreshable or grant_is_dead(credential.last_error):
         return new
-    if credential.binding != sign_in.binding or new.account.casefold() != old.account.casefold():
+    bound, asked = credential.binding, sign_in.binding
+    if bound is None or bound.replace(tenant_id="") != asked.replace(tenant_id=""):
+        return new
+    person = Identity.of(asked.tenant_id, new.account)
+    if person is None or person != Identity.of(bound.tenant_id, old.account):
         return new
     kept = json.loads(old.json_text.reveal())["refresh_token"]
     text = Secret(json.dumps({**json.loads(new.json_text.reveal()), "refresh_token": kept}))
