@@ -16,7 +16,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from vault_plugin import calls, contexts
 from vault_plugin.answering import Timed
@@ -37,8 +37,9 @@ class _Connection(HTTPConnection):
         self._by = min(time.monotonic() + self._seconds, call.send_by)
         try:
             super().connect()
-        except (OSError, HTTPError):
-            if call.stage is Stage.TLS and self.proxy is None:
+        except OSError as error:
+            judged = isinstance(error, ssl.SSLCertVerificationError)  # a verdict on the host, whichever address it has
+            if call.stage is Stage.TLS and self.proxy is None and not judged:
                 shun(self._peer)
             raise
         self._check()

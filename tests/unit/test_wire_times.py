@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,6 +145,20 @@ def test_an_address_that_opens_no_tls_is_tried_last_the_next_time(
 
     assert not caught.value.sent
     assert again.content == BODY
+
+
+def test_a_certificate_that_isnt_trusted_sends_no_call_to_another_address(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is a verdict on the host."""
+    monkeypatch.setattr(dialing, "_shunned", {})
+    server = RawServer(lambda _: [answer(BODY)], authority.shared_context)
+    with pytest.raises(wire.NoAnswer) as caught:
+        ask(server.url, Authority(tmp_path))
+    server.close()
+
+    assert caught.value.reason == "CertificateNotTrusted"
+    assert dialing._shunned == {}
 
 
 def test_dead_addresses_only_are_one_time_for_all(
